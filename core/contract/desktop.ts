@@ -1,0 +1,75 @@
+import { z } from "zod";
+import type { ErrorData } from "./errors";
+import type { MachineId } from "./model";
+import type { HostEvent, StreamRequest } from "./procedures";
+
+/** What belongs to the desktop alone and not to the host service: windows, dialogs, preferences. */
+
+export const Preferences = z.object({
+  theme: z.enum(["system", "dark", "light"]).default("system"),
+  /** The key that gives keyboard and pointer back, as `KeyboardEvent.code`. */
+  hostKey: z.string().max(40).default("ControlRight"),
+  /** How the guest's screen is scaled in its console window. */
+  consoleScale: z.enum(["fit", "one"]).default("fit"),
+  sidebarCollapsed: z.boolean().default(false),
+  selectedMachine: z.string().optional(),
+  /** What closing with running machines did last; the dialog offers it first. */
+  onClose: z.enum(["ask", "keep", "save", "shutdown"]).default("ask"),
+});
+export type Preferences = z.infer<typeof Preferences>;
+
+export const PickFileOptions = z.object({
+  title: z.string(),
+  kind: z.enum(["iso", "disk", "kernel", "initrd", "any"]),
+});
+export type PickFileOptions = z.infer<typeof PickFileOptions>;
+
+export const CloseAnswer = z.enum(["keep", "save", "shutdown", "cancel"]);
+export type CloseAnswer = z.infer<typeof CloseAnswer>;
+
+/** How the connection to the host service stands. */
+export type HostConnectionState = { state: "connecting" } | { state: "connected" } | { state: "failed"; error: ErrorData };
+
+/**
+ * What the preload script puts on `window.terrarium`. Every method is validated in main: the sender, and the input.
+ * Errors arrive as `{ error: ErrorData }`, because a thrown error loses its fields on the way.
+ */
+export interface DesktopApi {
+  /** A call of `procedures`. */
+  call(name: string, input: unknown): Promise<{ result: unknown } | { error: ErrorData }>;
+  onHostEvent(listener: (event: HostEvent) => void): () => void;
+  connection(): Promise<HostConnectionState>;
+  onConnection(listener: (state: HostConnectionState) => void): () => void;
+  /**
+   * Opens a stream. Its MessagePort arrives as a `message` event on `window`, `event.data = { terrariumStream: token }`,
+   * `event.ports[0]`. On the port: ArrayBuffers both ways; `{ end: true, error? }` when the stream ended; posting
+   * `{ end: true }` closes it.
+   */
+  openStream(request: StreamRequest, token: string): Promise<{ result: true } | { error: ErrorData }>;
+
+  preferences(): Promise<Preferences>;
+  setPreferences(patch: Partial<Preferences>): Promise<Preferences>;
+  onPreferences(listener: (preferences: Preferences) => void): () => void;
+
+  pickFile(options: PickFileOptions): Promise<string | null>;
+  /** Asks where, and writes the PNG (base64) there. Answers the path, or null when cancelled. */
+  saveScreenshot(suggestedName: string, png: string): Promise<{ result: string | null } | { error: ErrorData }>;
+  copyText(text: string): Promise<void>;
+  readClipboardText(): Promise<string>;
+  showFolder(machineId: MachineId): Promise<void>;
+
+  openConsole(machineId: MachineId): Promise<void>;
+  /** The buttons of the window this page is in. */
+  window(action: "minimize" | "maximize" | "close" | "fullscreen"): Promise<void>;
+  onWindowState(listener: (state: { maximized: boolean; fullscreen: boolean; focused: boolean }) => void): () => void;
+  /** Main asks whether to close while machines run; the page shows the dialog and answers. */
+  onCloseRequested(listener: (running: { id: MachineId; name: string }[]) => void): () => void;
+  answerClose(answer: CloseAnswer, remember: boolean): Promise<void>;
+  readonly platform: string;
+}
+
+declare global {
+  interface Window {
+    readonly terrarium: DesktopApi;
+  }
+}

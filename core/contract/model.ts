@@ -1,0 +1,321 @@
+import { z } from "zod";
+import { ErrorData } from "./errors";
+
+/*
+ * The nouns of Terrarium as data. Sizes of memory are MiB, sizes of disks bytes, times milliseconds since the Unix
+ * epoch, paths absolute paths of the host.
+ */
+
+export const MachineId = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, "a machine id is a UUID");
+export type MachineId = z.infer<typeof MachineId>;
+
+export const EngineId = z.enum(["v86", "qemu"]);
+export type EngineId = z.infer<typeof EngineId>;
+/** `auto` lets Terrarium choose (design: Engines). */
+export const EngineChoice = z.enum(["auto", "v86", "qemu"]);
+export type EngineChoice = z.infer<typeof EngineChoice>;
+
+export const NetworkMode = z.enum(["none", "nat", "nat-network", "internal", "host-only", "bridged"]);
+export type NetworkMode = z.infer<typeof NetworkMode>;
+
+/** Where an adapter's cable goes. `network` names the segment (`nat-network`, `internal`, `host-only`) or the host's card (`bridged`). */
+export const Attachment = z.object({ mode: NetworkMode, network: z.string().min(1).max(64).optional() });
+export type Attachment = z.infer<typeof Attachment>;
+
+/** A locally administered or vendor MAC of a single station, lower case with colons. */
+export const MacAddress = z.string().regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, "a MAC address is six hexadecimal pairs, of a single station");
+
+export const AdapterConfig = z.object({
+  mac: MacAddress,
+  attachment: Attachment,
+  /** False when the cable is pulled although the attachment is kept. */
+  plugged: z.boolean(),
+});
+export type AdapterConfig = z.infer<typeof AdapterConfig>;
+
+/** One file of a disk. `file` is relative to the machine's folder, or absolute for an image that is linked in place. */
+export const LayerConfig = z.object({ file: z.string().min(1), format: z.enum(["raw", "qcow2"]) });
+export type LayerConfig = z.infer<typeof LayerConfig>;
+
+export const DiskConfig = z.object({
+  /** `disk0` to `disk3`: the place on the virtual bus. */
+  id: z.string().regex(/^disk[0-3]$/),
+  /** Virtual size in bytes, a multiple of 512. */
+  sizeBytes: z.number().int().positive().multipleOf(512),
+  /** Oldest first; the last one is written to. */
+  layers: z.array(LayerConfig).min(1),
+});
+export type DiskConfig = z.infer<typeof DiskConfig>;
+
+/** A CD drive and the medium in it. */
+export const DriveConfig = z.object({ id: z.literal("cd0"), medium: z.string().nullable() });
+export type DriveConfig = z.infer<typeof DriveConfig>;
+
+export const BootConfig = z.discriminatedUnion("kind", [
+  /** The starter guest that comes with Terrarium. */
+  z.object({ kind: z.literal("starter") }),
+  /** The firmware boots from a disk or a CD. */
+  z.object({ kind: z.literal("firmware"), order: z.enum(["disk", "cd"]) }),
+  /** A Linux kernel given by path. */
+  z.object({ kind: z.literal("kernel"), kernel: z.string().min(1), initrd: z.string().min(1).optional(), cmdline: z.string().max(2000) }),
+]);
+export type BootConfig = z.infer<typeof BootConfig>;
+
+/** The longest name a machine may have, in Unicode code points. */
+export const maxNameLength = 120;
+
+/** Free text in any script: no control characters, no line breaks, not blank, trimmed. */
+export const MachineName = z
+  .string()
+  .transform((text) => text.normalize("NFC").trim())
+  .refine((text) => text.length > 0, "give the machine a name")
+  .refine((text) => [...text].length <= maxNameLength, `a name has at most ${maxNameLength} characters`)
+  // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
+  .refine((text) => !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text), "a name has no line breaks or control characters");
+
+/** The version of `machine.json` this program writes. */
+export const machineConfigVersion = 1;
+
+/** `machine.json`. */
+export const MachineConfig = z.object({
+  version: z.literal(machineConfigVersion),
+  id: MachineId,
+  name: MachineName,
+  /** Free text; machines with the same group are listed together. */
+  group: z.string().max(120).optional(),
+  notes: z.string().max(20_000).optional(),
+  createdAt: z.number(),
+  engine: EngineChoice,
+  memoryMiB: z.number().int().min(16).max(1024 * 1024),
+  cpus: z.number().int().min(1).max(256),
+  boot: BootConfig,
+  disks: z.array(DiskConfig).max(4),
+  drives: z.array(DriveConfig).max(1),
+  adapters: z.array(AdapterConfig).max(4),
+});
+export type MachineConfig = z.infer<typeof MachineConfig>;
+
+export const MachineState = z.enum(["off", "starting", "running", "paused", "saved", "stopping", "crashed", "broken"]);
+export type MachineState = z.infer<typeof MachineState>;
+
+export const PauseReason = z.enum(["user", "snapshot", "disk-full", "io-error", "guest-panic"]);
+export type PauseReason = z.infer<typeof PauseReason>;
+
+/** What an engine can do. The rest of the program asks this record, never the engine's name. */
+export const EngineCapabilities = z.object({
+  /** More than one processor. */
+  smp: z.boolean(),
+  maxCpus: z.number().int(),
+  minMemoryMiB: z.number().int(),
+  maxMemoryMiB: z.number().int(),
+  /** 64-bit guests. */
+  x86_64: z.boolean(),
+  diskFormats: z.array(z.enum(["raw", "qcow2"])),
+  maxDisks: z.number().int(),
+  maxAdapters: z.number().int(),
+  networkModes: z.array(NetworkMode),
+  /** Instant start from a pre-booted state. */
+  preBooted: z.boolean(),
+  saveState: z.boolean(),
+  changeMediumLive: z.boolean(),
+  setLinkLive: z.boolean(),
+});
+export type EngineCapabilities = z.infer<typeof EngineCapabilities>;
+
+export const EngineInfo = z.object({
+  id: EngineId,
+  /** For people: "Built-in emulator". */
+  label: z.string(),
+  available: z.boolean(),
+  /** Why it is not available, and what to do. */
+  problem: ErrorData.optional(),
+  capabilities: EngineCapabilities,
+});
+export type EngineInfo = z.infer<typeof EngineInfo>;
+
+/** What the guest agent says about the guest. */
+export const GuestInfo = z.object({
+  agent: z.enum(["none", "waiting", "answering", "silent"]),
+  hostname: z.string().optional(),
+  /** "Debian GNU/Linux 12 (bookworm)", "Terrarium Linux 6.1". */
+  os: z.string().optional(),
+  /** Addresses by adapter number, without loopback and link-local ones. */
+  addresses: z.array(z.object({ adapter: z.number().int(), address: z.string() })),
+});
+export type GuestInfo = z.infer<typeof GuestInfo>;
+
+/** A machine as everyone but the disk sees it. */
+export const MachineInfo = z.object({
+  id: MachineId,
+  /** The folder's absolute path. */
+  folder: z.string(),
+  /** The name to show; of a machine whose configuration is unreadable, the folder's name. */
+  name: z.string(),
+  state: MachineState,
+  /** When the state began. */
+  since: z.number(),
+  pauseReason: PauseReason.optional(),
+  /** The guest's screen or monitor has not answered for a while. */
+  unresponsive: z.boolean(),
+  /** Why it is crashed or broken, and what to do. */
+  problem: ErrorData.optional(),
+  /** Absent when the configuration is unreadable. */
+  config: MachineConfig.optional(),
+  /** The engine that runs it, or would. */
+  engine: EngineInfo.optional(),
+  guest: GuestInfo,
+  /** The job that holds the machine. */
+  jobId: z.string().optional(),
+  /** How the running guest came up. */
+  startedFrom: z.enum(["cold", "pre-booted", "saved"]).optional(),
+  /** Bytes that the machine's folder takes on the host, as of the last look. */
+  hostBytes: z.number().optional(),
+});
+export type MachineInfo = z.infer<typeof MachineInfo>;
+
+export const JobState = z.enum(["running", "done", "failed", "cancelled"]);
+/** Long work: visible everywhere, can be cancelled, leaves things as they were when it is. */
+export const JobInfo = z.object({
+  id: z.string(),
+  kind: z.enum(["create", "start", "shutdown", "save", "prepare-state", "empty-trash"]),
+  /** "Start web-01". */
+  title: z.string(),
+  machineId: MachineId.optional(),
+  state: JobState,
+  /** 0 to 1, or absent while it cannot be told. */
+  progress: z.number().min(0).max(1).optional(),
+  /** What it is doing now: "Restoring the pre-booted state". */
+  detail: z.string().optional(),
+  cancellable: z.boolean(),
+  startedAt: z.number(),
+  endedAt: z.number().optional(),
+  error: ErrorData.optional(),
+});
+export type JobInfo = z.infer<typeof JobInfo>;
+
+export const TrashEntry = z.object({ id: z.string(), name: z.string(), machineId: MachineId, deletedAt: z.number(), bytes: z.number() });
+export type TrashEntry = z.infer<typeof TrashEntry>;
+
+/** One disk of a machine to be created: an empty one, or an existing image. */
+export const DiskSpec = z.union([
+  z.object({ sizeBytes: z.number().int().positive() }),
+  /** `copy` puts a copy into the machine's folder; `link` uses the file where it is (the machine then changes it). */
+  z.object({ image: z.string().min(1), mode: z.enum(["copy", "link"]) }),
+]);
+export type DiskSpec = z.infer<typeof DiskSpec>;
+
+/** What the wizard and `terrarium create` ask for. */
+export const MachineSpec = z.object({
+  name: MachineName,
+  group: z.string().max(120).optional(),
+  notes: z.string().max(20_000).optional(),
+  engine: EngineChoice.default("auto"),
+  memoryMiB: z.number().int().min(1),
+  cpus: z.number().int().min(1).default(1),
+  boot: BootConfig,
+  disks: z.array(DiskSpec).max(4).default([]),
+  /** An ISO in the CD drive. */
+  medium: z.string().min(1).optional(),
+  adapters: z.array(z.object({ attachment: Attachment, plugged: z.boolean().default(true), mac: MacAddress.optional() })).max(4).default([]),
+});
+export type MachineSpec = z.infer<typeof MachineSpec>;
+/** What a caller writes: defaults left out. */
+export type MachineSpecInput = z.input<typeof MachineSpec>;
+
+/** A change of settings; what is absent stays. */
+export const MachinePatch = z
+  .object({
+    name: MachineName,
+    group: z.string().max(120).nullable(),
+    notes: z.string().max(20_000),
+    engine: EngineChoice,
+    memoryMiB: z.number().int().min(1),
+    cpus: z.number().int().min(1),
+    boot: BootConfig,
+    medium: z.string().min(1).nullable(),
+    adapters: z.array(AdapterConfig).max(4),
+    /** Only while off. */
+    addDisks: z.array(DiskSpec).max(4),
+    /** Ids of disks to take out; a disk in the machine's folder is deleted with its contents, a linked image is left. */
+    removeDisks: z.array(z.string()),
+  })
+  .partial()
+  .strict();
+export type MachinePatch = z.infer<typeof MachinePatch>;
+
+/** A remark on a specification or a setting, checked against this host. */
+export const Finding = z.object({
+  /** The field it is about: `name`, `memoryMiB`, `cpus`, `engine`, `boot`, `disks.0`, `medium`, `adapters.0`. */
+  field: z.string(),
+  /** `error` forbids creating or starting; `warning` and `hint` do not. */
+  level: z.enum(["error", "warning", "hint"]),
+  message: z.string(),
+  remedy: z.string().optional(),
+});
+export type Finding = z.infer<typeof Finding>;
+
+/** What a file on the host is, by its content. */
+export const FileInspection = z.object({
+  path: z.string(),
+  kind: z.enum(["iso", "disk", "kernel", "initrd", "unknown"]),
+  /** `raw`, `iso9660`, `qcow2`, `vmdk`, `vdi`, `vhdx`, `bzImage`, `cpio`, `gzip`, ... */
+  format: z.string(),
+  sizeBytes: z.number(),
+  /** The volume label of an ISO. */
+  label: z.string().optional(),
+  /** An ISO with an El Torito record, a disk with a boot signature. */
+  bootable: z.boolean().optional(),
+  /** Why it cannot be used. */
+  problem: ErrorData.optional(),
+});
+export type FileInspection = z.infer<typeof FileInspection>;
+
+/** The starter guest on this host. */
+export const StarterInfo = z.object({
+  ready: z.boolean(),
+  /** The hash that identifies its build. */
+  build: z.string().optional(),
+  kernelVersion: z.string().optional(),
+  /** What is missing and how to get it. */
+  problem: ErrorData.optional(),
+});
+export type StarterInfo = z.infer<typeof StarterInfo>;
+
+export const HostInfo = z.object({
+  version: z.string(),
+  home: z.string(),
+  /** `app`: in the desktop app; `headless`: `terrarium serve`. */
+  servedBy: z.enum(["app", "headless"]),
+  pid: z.number().int(),
+  platform: z.string(),
+  cpus: z.number().int(),
+  memoryTotalMiB: z.number(),
+  memoryAvailableMiB: z.number(),
+  /** Free space of the file system the home is on. */
+  diskFreeBytes: z.number(),
+  engines: z.array(EngineInfo),
+  starter: StarterInfo,
+  /** The modes an adapter can be attached with today, on this host. */
+  networkModes: z.array(z.object({ mode: NetworkMode, available: z.boolean(), reason: z.string().optional() })),
+});
+export type HostInfo = z.infer<typeof HostInfo>;
+
+export const DoctorCheck = z.object({
+  id: z.string(),
+  title: z.string(),
+  status: z.enum(["ok", "warning", "error"]),
+  detail: z.string(),
+  remedy: z.string().optional(),
+});
+export type DoctorCheck = z.infer<typeof DoctorCheck>;
+
+/** Something a person should see although nobody asked: a guest that did not shut down, a machine process that died. */
+export const Notice = z.object({
+  id: z.string(),
+  level: z.enum(["info", "warning", "error"]),
+  message: z.string(),
+  remedy: z.string().optional(),
+  machineId: MachineId.optional(),
+  at: z.number(),
+});
+export type Notice = z.infer<typeof Notice>;
