@@ -59,7 +59,7 @@ export const commandRules: Readonly<Record<MachineCommand, Rule>> = {
   },
   pause: { legal: ["running"], because: { ...notExecuting, paused: "The machine is already paused." } },
   resume: { legal: ["paused"], because: { ...notExecuting, running: "The machine is running." } },
-  reset: { legal: ["running", "paused", "stopping"], because: notExecuting },
+  reset: { legal: ["running", "paused", "stopping"], because: { off: isOff, saved: isSaved, starting: isStarting, crashed: isCrashed, broken: isBroken } },
   shutdown: { legal: ["running"], because: { ...notExecuting, paused: "The machine is paused; a paused guest cannot shut itself down. Resume it first." } },
   powerOff: {
     legal: ["starting", "running", "paused", "stopping"],
