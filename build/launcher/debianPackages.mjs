@@ -1,0 +1,52 @@
+// The Debian packages needed beside Node, each with its reason and how to see whether it is there. Names differ between
+// releases (t64 since Debian 13 and Ubuntu 24.04): the first that apt knows is taken.
+
+/**
+ * @typedef {{ names: string[], library?: string, program?: string, reason: string }} Need `library` is the soname that
+ *   is missing without the package, `program` a command on the path; both are how its presence is seen, so the list also
+ *   says what to look for on systems without apt
+ */
+
+/** @type {Need[]} What Electron's binary is linked against. */
+export const electronLibraries = [
+  ...[
+    ["libnss3.so", "libnss3"],
+    ["libnssutil3.so", "libnss3"],
+    ["libsmime3.so", "libnss3"],
+    ["libnspr4.so", "libnspr4"],
+    ["libglib-2.0.so.0", "libglib2.0-0t64", "libglib2.0-0"],
+    ["libgobject-2.0.so.0", "libglib2.0-0t64", "libglib2.0-0"],
+    ["libgio-2.0.so.0", "libglib2.0-0t64", "libglib2.0-0"],
+    ["libatk-1.0.so.0", "libatk1.0-0t64", "libatk1.0-0"],
+    ["libatk-bridge-2.0.so.0", "libatk-bridge2.0-0t64", "libatk-bridge2.0-0"],
+    ["libatspi.so.0", "libatspi2.0-0t64", "libatspi2.0-0"],
+    ["libcups.so.2", "libcups2t64", "libcups2"],
+    ["libdbus-1.so.3", "libdbus-1-3"],
+    ["libdrm.so.2", "libdrm2"],
+    ["libgtk-3.so.0", "libgtk-3-0t64", "libgtk-3-0"],
+    ["libgdk-3.so.0", "libgtk-3-0t64", "libgtk-3-0"],
+    ["libpango-1.0.so.0", "libpango-1.0-0"],
+    ["libcairo.so.2", "libcairo2"],
+    ["libX11.so.6", "libx11-6"],
+    ["libXcomposite.so.1", "libxcomposite1"],
+    ["libXdamage.so.1", "libxdamage1"],
+    ["libXext.so.6", "libxext6"],
+    ["libXfixes.so.3", "libxfixes3"],
+    ["libXrandr.so.2", "libxrandr2"],
+    ["libgbm.so.1", "libgbm1"],
+    ["libexpat.so.1", "libexpat1"],
+    ["libxcb.so.1", "libxcb1"],
+    ["libxkbcommon.so.0", "libxkbcommon0"],
+    ["libudev.so.1", "libudev1"],
+    ["libasound.so.2", "libasound2t64", "libasound2"],
+  ].map(([library, ...names]) => ({ library, names, reason: "Electron is linked against it" })),
+];
+
+/** @type {Need[]} What the tests use beside the app. */
+export const testPrograms = [
+  { program: "Xvfb", names: ["xvfb"], reason: "the screen on which the end-to-end tests open the app" },
+  { program: "xauth", names: ["xauth"], reason: "xvfb-run, which the README names, needs it" },
+  { program: "socat", names: ["socat"], reason: "a serial client that is not ours, against a machine's serial socket" },
+  { program: "vncsnapshot", names: ["vncsnapshot"], reason: "a VNC client that is not ours, against a machine's display" },
+  { program: "gvncviewer", names: ["gvncviewer"], reason: "a second VNC client, with other encodings" },
+];
