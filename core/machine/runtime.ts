@@ -1,0 +1,44 @@
+import { dirname, join } from "node:path";
+import { version } from "../../package.json";
+
+/** What the host service needs to know about the program it is part of. */
+export interface Runtime {
+  /** The executable that runs our JavaScript: Node, or Electron told to be Node. */
+  readonly node: string;
+  /** What must be in the environment of every process started with `node`. */
+  readonly env: Record<string, string>;
+  /** The bundle of the machine process. */
+  readonly emulator: string;
+  /** The bundle of the command line, which is also the headless host service. */
+  readonly cli: string;
+  /** Where the starter guest lies. It may be missing. */
+  readonly guestDir: string;
+  readonly version: string;
+}
+
+/** What of the running process the answer depends on; `process` itself is one. */
+export interface RunningProcess {
+  readonly execPath: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly versions: { readonly electron?: string };
+}
+
+/**
+ * Finds the program's own parts from where its bundles lie.
+ *
+ * Processes outlive the app, so they are started with the very executable that runs now: what a person has installed
+ * is then all they need. Electron becomes Node by an environment variable, which its children inherit on purpose.
+ *
+ * @param bundleDirectory the directory of the bundles (`out`); the app's root is above it
+ */
+export function resolveRuntime(bundleDirectory: string, running: RunningProcess): Runtime {
+  const root = dirname(bundleDirectory);
+  return {
+    node: running.execPath,
+    env: running.versions.electron === undefined ? {} : { ELECTRON_RUN_AS_NODE: "1" },
+    emulator: join(bundleDirectory, "emulator.cjs"),
+    cli: join(bundleDirectory, "cli.cjs"),
+    guestDir: running.env.TERRARIUM_GUEST_DIR || join(root, ".cache", "starter"),
+    version,
+  };
+}
