@@ -1,0 +1,87 @@
+import { mkdir, realpath, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
+import { TerrariumError } from "../contract/errors";
+import { fileError } from "../storage/fileErrors";
+import { takeLock, type LockRecord } from "./lock";
+import { openRunDir } from "./runDir";
+
+/** The home directory: where everything Terrarium keeps lies (design: Home directory). */
+export function resolveHome(env: NodeJS.ProcessEnv = process.env): string {
+  const chosen = env["TERRARIUM_HOME"];
+  if (chosen) return resolve(chosen);
+  if (process.platform === "darwin") return join(homedir(), "Library", "Application Support", "Terrarium");
+  if (process.platform === "win32") return join(env["APPDATA"] ?? join(homedir(), "AppData", "Roaming"), "Terrarium");
+  const data = env["XDG_DATA_HOME"];
+  // XDG base directory specification: relative paths are invalid and ignored.
+  return join(data && isAbsolute(data) ? data : join(homedir(), ".local", "share"), "terrarium");
+}
+
+/** A home that this process alone may change, until it is released. */
+export interface Home {
+  /** Its real path. */
+  readonly path: string;
+  /** The private folder of sockets and pid files. */
+  readonly runDir: string;
+  readonly lock: LockRecord;
+  readonly machinesDir: string;
+  readonly trashDir: string;
+  /** Disks that were kept when their machine was deleted. */
+  readonly keptDisksDir: string;
+  /** Pre-booted states. */
+  readonly statesDir: string;
+  readonly logsDir: string;
+  /** Gives the lock back. */
+  release(): Promise<void>;
+}
+
+const folders = ["machines", "trash", "kept-disks", "states", "logs"] as const;
+
+/**
+ * Opens a home: makes its folders, makes sure that it can be written, and takes its lock.
+ * @throws TerrariumError `read-only`, `disk-full`, `locked` (a HomeLockedError), `unavailable` (the run directory).
+ */
+export async function openHome(home: string, options: { servedBy: "app" | "headless"; env?: NodeJS.ProcessEnv }): Promise<Home> {
+  const path = await makeHome(home);
+  const runDir = await openRunDir(path, options.env);
+  const lock = await takeLock(path, { runDir, servedBy: options.servedBy });
+  try {
+    for (const folder of folders) await makeInside(join(path, folder));
+  } catch (failure) {
+    await lock.release();
+    throw failure;
+  }
+  return {
+    path,
+    runDir,
+    lock: lock.record,
+    machinesDir: join(path, "machines"),
+    trashDir: join(path, "trash"),
+    keptDisksDir: join(path, "kept-disks"),
+    statesDir: join(path, "states"),
+    logsDir: join(path, "logs"),
+    release: () => lock.release(),
+  };
+}
+
+async function makeHome(home: string): Promise<string> {
+  try {
+    await mkdir(home, { recursive: true, mode: 0o700 });
+    const path = await realpath(home);
+    if (!(await stat(path)).isDirectory()) throw new TerrariumError("unavailable", `The home ${home} is not a folder.`, "Set TERRARIUM_HOME to a folder.");
+    return path;
+  } catch (failure) {
+    if (typeof failure === "object" && failure !== null && "code" in failure && failure.code === "EEXIST") {
+      throw new TerrariumError("unavailable", `The home ${home} is a file, not a folder.`, "Move the file, or set TERRARIUM_HOME to a folder.");
+    }
+    throw fileError(failure, "The home could not be made", home);
+  }
+}
+
+async function makeInside(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (failure) {
+    throw fileError(failure, "A folder of the home could not be made", path);
+  }
+}
