@@ -47,6 +47,13 @@ export function isFallbackSupported() {
 
 const checkoutFolder = join(localCache, "electron", fallbackVersion);
 
+/**
+ * The app is what package.json and out/ make up. Links to these two and not to the checkout: that would lead whoever
+ * walks the tree round in circles.
+ */
+const appFolder = join(checkoutFolder, "resources", "app");
+const appLinks = ["package.json", "out"].map((name) => [name, join(checkout, name)]);
+
 function sharedFolder() {
   return join(sharedCache(), `electron-${fallbackVersion}-linux-x64`);
 }
@@ -55,7 +62,7 @@ function sharedFolder() {
 export function locateFallback() {
   const executable = join(checkoutFolder, executableName);
   if (!existsSync(executable) || readTextIfThere(join(checkoutFolder, "complete")) === undefined) return undefined;
-  return isLinkTo(join(checkoutFolder, "resources", "app"), checkout) ? executable : undefined;
+  return appLinks.every(([link, target]) => isLinkTo(join(appFolder, link), target)) ? executable : undefined;
 }
 
 /** Fetches, verifies and unpacks the runtime as far as that is not done yet. Returns the executable. */
@@ -140,7 +147,8 @@ function linkIntoCheckout() {
   if (locateFallback() !== undefined) return;
   rmSync(checkoutFolder, { recursive: true, force: true });
   linkTree(sharedFolder(), checkoutFolder);
-  symlinkSync(checkout, join(checkoutFolder, "resources", "app"));
+  mkdirSync(appFolder, { recursive: true });
+  for (const [link, target] of appLinks) symlinkSync(target, join(appFolder, link));
   writeFileAtomically(join(checkoutFolder, "complete"), `${fallbackVersion}\n`);
 }
 
