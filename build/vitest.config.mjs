@@ -38,6 +38,16 @@ export default defineConfig({
           hookTimeout: 180 * seconds,
         },
       },
+      {
+        extends: true,
+        test: {
+          name: "long",
+          include: ["tests/long/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 3600 * seconds,
+          hookTimeout: 300 * seconds,
+        },
+      },
     ],
   },
 });

@@ -22,7 +22,7 @@ export async function whileHolding(path, progress, work) {
       rmSync(path, { force: true });
       continue;
     }
-    if (!told) progress.say(`Waiting for another set-up (process ${holder || "unknown"}) to finish ...`);
+    if (!told) progress.say(`Waiting for another set-up (process ${holder || "unknown"}) to finish (if there is none, delete ${path}) ...`);
     told = true;
     await delay(200);
   }
