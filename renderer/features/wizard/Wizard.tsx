@@ -1,0 +1,208 @@
+import { Check } from "@phosphor-icons/react/dist/csr/Check";
+import { useEffect, useRef, useState } from "react";
+import type { Finding, HostInfo, JobInfo, MachineInfo } from "../../../core/contract/model";
+import { call, desktop } from "../../api/client";
+import { useHost, useJobs, useMachines } from "../../api/hooks";
+import { Button } from "../../ui/Button";
+import { Modal } from "../../ui/Modal";
+import { attempt, toasts } from "../../ui/toasts";
+import { formatBytes, formatMiB, plural } from "../../ui/format";
+import { DiskStep } from "./DiskStep";
+import { findingsOf, missing, newDraft, sourcePath, stepNames, toSpec, type Draft, type Source, type StepName } from "./draft";
+import { NetworkStep } from "./NetworkStep";
+import { ReviewStep } from "./ReviewStep";
+import { SourceStep } from "./SourceStep";
+import { facts } from "./Summary";
+import { SystemStep } from "./SystemStep";
+import "./wizard.css";
+
+/** What every step gets. */
+export interface StepProps {
+  readonly draft: Draft;
+  readonly change: (draft: Draft) => void;
+  readonly findings: readonly Finding[];
+  readonly host: HostInfo | undefined;
+  readonly machines: readonly MachineInfo[];
+}
+
+const titles: Readonly<Record<StepName, string>> = { source: "Source", system: "System", disk: "Disk", network: "Network", review: "Review" };
+
+export interface WizardProps {
+  readonly initialSource?: Source;
+  /** Called with the new machine's id, or without one when the person left. */
+  onClose(created?: string): void;
+}
+
+/** Makes a machine in five steps. */
+export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
+  const host = useHost();
+  const known = useMachines();
+  const machines = known === undefined ? [] : [...known.values()];
+  const [draft, change] = useState<Draft>(() => newDraft(initialSource, machines));
+  const [step, setStep] = useState<StepName>("source");
+  const [seen, setSeen] = useState<ReadonlySet<StepName>>(new Set(["source"]));
+  const [startNow, setStartNow] = useState(true);
+  const [creating, setCreating] = useState<string>();
+  const findings = useFindings(draft);
+  const heading = useRef<HTMLElement>(null);
+
+  const at = stepNames.indexOf(step);
+  const stepFindings = findingsOf(step, findings, draft);
+  const starterMissing = draft.source === "starter" && host !== undefined && !host.starter.ready;
+  const blocking = missing(step, draft) ?? (starterMissing ? "Terrarium Linux is not ready on this computer." : undefined) ?? stepFindings.find((finding) => finding.level === "error")?.message;
+
+  const go = (to: StepName): void => {
+    setStep(to);
+    setSeen((before) => new Set([...before, to]));
+    heading.current?.scrollTo({ top: 0 });
+  };
+  const next = (): void => {
+    const following = stepNames[at + 1];
+    if (following !== undefined) go(following);
+    else void create();
+  };
+
+  const create = async (): Promise<void> => {
+    await attempt(async () => {
+      const { id, job } = await call("machine.create", { spec: toSpec(draft) });
+      setCreating(job.id);
+      const ended = await call("job.wait", { id: job.id });
+      setCreating(undefined);
+      if (ended.state === "done") {
+        if (startNow) await startAndShow(id);
+        onClose(id);
+      } else if (ended.state === "failed") {
+        toasts.show({ level: "error", message: ended.error?.message ?? "The machine could not be made.", remedy: ended.error?.remedy });
+      }
+    });
+    setCreating(undefined);
+  };
+
+  const props: StepProps = { draft, change, findings: stepFindings, host, machines };
+  return (
+    <div
+      className="wizard"
+      onKeyDown={(event) => {
+        if (event.key === "Escape" && creating === undefined && !event.defaultPrevented) onClose();
+        if (event.key === "Enter" && event.target instanceof HTMLInputElement && blocking === undefined) next();
+      }}
+    >
+      <nav className="rail" aria-label="Steps">
+        {stepNames.map((name, index) => {
+          const wrong = name !== step && seen.has(name) && findingsOf(name, findings, draft).some((finding) => finding.level === "error") && name !== "review";
+          const kind = wrong ? "wrong" : name === step ? "now" : index < at ? "done" : "todo";
+          return (
+            <button key={name} type="button" className={`step ${kind}`} aria-current={name === step ? "step" : undefined} disabled={!seen.has(name)} onClick={() => go(name)}>
+              <span className="ball">{kind === "done" ? <Check className="ic xs" aria-hidden /> : wrong ? "!" : index + 1}</span>
+              <span style={{ minWidth: 0 }}>
+                <b>{titles[name]}</b>
+                <span className="xs faint trunc note" style={{ display: "block" }}>
+                  {seen.has(name) ? stepNote(name, draft) : ""}
+                </span>
+              </span>
+            </button>
+          );
+        })}
+        <span className="grow" />
+        <div className="s dim advice">Nothing is made before the last step. Esc leaves.</div>
+      </nav>
+      <section className="body" ref={heading} aria-label={titles[step]}>
+        {step === "source" && <SourceStep {...props} starter={host?.starter} />}
+        {step === "system" && <SystemStep {...props} />}
+        {step === "disk" && <DiskStep {...props} />}
+        {step === "network" && <NetworkStep {...props} />}
+        {step === "review" && <ReviewStep {...props} startNow={startNow} setStartNow={setStartNow} />}
+      </section>
+      <aside className="aside" aria-label="Your machine">
+        <h3>Your machine</h3>
+        <div className="tank">
+          <span className="mono faint" style={{ color: "#86958c" }}>
+            {draft.name || "…"}
+          </span>
+        </div>
+        <h2 className="trunc">{draft.name.trim() || "Without a name"}</h2>
+        <dl className="kv">
+          {facts(draft, host).map(([term, value]) => (
+            <div key={term} style={{ display: "contents" }}>
+              <dt>{term}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
+        </dl>
+        <span className="grow" />
+        <div className="actions">
+          <Button onClick={() => (at === 0 ? onClose() : go(stepNames[at - 1] ?? "source"))}>{at === 0 ? "Cancel" : "Back"}</Button>
+          <Button look="primary" refused={blocking} onClick={next}>
+            {step !== "review" ? `Continue to ${titles[stepNames[at + 1] ?? "review"].toLowerCase()}` : startNow ? "Create and start" : "Create"}
+          </Button>
+        </div>
+      </aside>
+      {creating !== undefined && <Creating jobId={creating} name={draft.name} />}
+    </div>
+  );
+}
+
+/** Starts the new machine and opens its console; the console shows how the start goes on, and why it failed. */
+async function startAndShow(id: string): Promise<void> {
+  await attempt(async () => {
+    await call("machine.start", { id });
+    await desktop.openConsole(id);
+  });
+}
+
+function stepNote(step: StepName, draft: Draft): string {
+  switch (step) {
+    case "source":
+      return draft.source === "starter" ? "Terrarium Linux" : (sourcePath(draft).split(/[\\/]/).pop() ?? "");
+    case "system":
+      return `${plural(draft.cpus, "core")}, ${formatMiB(draft.memoryMiB)}`;
+    case "disk":
+      return draft.diskBytes === null ? (draft.source === "disk" ? "the image" : "none") : `${formatBytes(draft.diskBytes)}, grows as needed`;
+    case "network":
+      return draft.networkMode === "none" ? "unplugged" : draft.networkMode;
+    case "review":
+      return "";
+  }
+}
+
+/** What the host says about the draft, asked again shortly after it changed. */
+function useFindings(draft: Draft): readonly Finding[] {
+  const [findings, setFindings] = useState<readonly Finding[]>([]);
+  useEffect(() => {
+    if (missing("source", draft) !== undefined || missing("system", draft) !== undefined) {
+      setFindings([]);
+      return undefined;
+    }
+    let current = true;
+    const timer = setTimeout(() => {
+      call("machine.check", { spec: toSpec(draft) }).then(
+        (found) => current && setFindings(found),
+        (error: unknown) => current && setFindings([{ field: "name", level: "error", message: error instanceof Error ? error.message : String(error) }]),
+      );
+    }, 200);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [draft]);
+  return findings;
+}
+
+function Creating({ jobId, name }: { jobId: string; name: string }) {
+  const job: JobInfo | undefined = useJobs().find((candidate) => candidate.id === jobId);
+  const cancel = (): void => void attempt(() => call("job.cancel", { id: jobId }));
+  return (
+    <Modal
+      title={`Creating ${name.trim()}`}
+      onClose={cancel}
+      actions={<Button onClick={cancel}>Cancel</Button>}
+    >
+      <div className="dim" role="status" style={{ marginBottom: 12 }}>
+        {job?.detail ?? "Making the machine’s folder."}
+      </div>
+      <div className={job?.progress === undefined ? "progress unknown" : "progress"} role="progressbar" aria-label="Progress" aria-valuenow={job?.progress === undefined ? undefined : Math.round(job.progress * 100)}>
+        <i style={job?.progress === undefined ? undefined : { width: `${job.progress * 100}%` }} />
+      </div>
+    </Modal>
+  );
+}
