@@ -23,7 +23,7 @@ export const suites = [
   { name: "lint", needs: [], run: () => asOne("eslint", [join(modules, "eslint/bin/eslint.js"), "--config", "build/eslint.config.mjs", "."], 180) },
   { name: "rules", needs: [], run: () => asOne("dependency rules", ["build/dependencyCheck.mjs"], 60) },
   { name: "unit", needs: [], run: (filters) => vitest("unit", filters, 300) },
-  { name: "integration", needs: ["guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 600, env)) },
+  { name: "integration", needs: ["runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 600, env)) },
   { name: "e2e", needs: ["runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 720, env)) },
   { name: "long", long: true, needs: ["runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("long", filters, 7200, env)) },
 ];
