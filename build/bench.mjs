@@ -37,7 +37,8 @@ async function bench() {
   await buildStarterGuest(progress);
   await bundle({ report: (line) => progress.say(`Bundled ${line}`) });
 
-  // Inside the checkout, so that what stays outside of the bundle is found in node_modules.
+  // Inside the checkout, so that what stays outside of the bundle is found in node_modules; and as deep below it as
+  // build/launcher, whose modules are bundled along and find the checkout from their own place.
   const temporary = mkdtempSync(join(localCache, "bench-"));
   const screen = await startVirtualScreen();
   try {
