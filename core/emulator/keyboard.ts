@@ -21,14 +21,15 @@ export class Keyboard {
 
   /** A key of the viewer `owner` went down or up; `keysym` is X11's. */
   keysym(owner: object, keysym: number, isDown: boolean): void {
-    const id = `keysym ${keysym}`;
+    const stroke = keysymToQcode(keysym);
+    const codes = stroke && qcodeToScancodes(stroke.qcode);
+    if (!stroke || !codes) return;
+    // By key, not by character: who lets go of Shift first releases "a" after having pressed "A".
+    const id = `key ${stroke.qcode}`;
     if (!isDown) {
       this.release(owner, id);
       return;
     }
-    const stroke = keysymToQcode(keysym);
-    const codes = stroke && qcodeToScancodes(stroke.qcode);
-    if (!stroke || !codes) return;
     if (stroke.shift === undefined) this.restore();
     else {
       const isLetter = /^[a-z]$/.test(stroke.qcode);

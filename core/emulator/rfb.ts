@@ -1,0 +1,131 @@
+import { chmod, rm } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import type { Disposable } from "../base/disposable";
+import type { Log } from "../base/log";
+import type { Display } from "./framebuffer";
+import { Keyboard } from "./keyboard";
+import { RfbSession } from "./rfbSession";
+
+/** Where the keys and the pointer of viewers go. */
+export interface InputSink {
+  /** Bytes of scancode set 1, in order. */
+  scancodes(bytes: number[]): void;
+  /** The pointer is at `x`, `y` of a screen of `width` by `height` pixels. */
+  pointer(x: number, y: number, width: number, height: number): void;
+  /** The pointer moved, pixels to the right and down. */
+  relative(dx: number, dy: number): void;
+  /** All buttons, held or not. */
+  buttons(left: boolean, middle: boolean, right: boolean): void;
+  /** Steps of the wheel, positive away from the user. */
+  wheel(delta: number): void;
+  /** Whether the guest has a mouse that only knows distances; then `relative` is called instead of `pointer`. */
+  wantsRelative?(): boolean;
+}
+
+/** Serves the display over RFB 3.8 on a Unix socket, to several clients at once. */
+export interface RfbServer extends Disposable {
+  /** Rejects when the socket cannot be made; a socket that nobody listens on any more is replaced. */
+  listen(path: string): Promise<void>;
+  /** Stops listening and sends every client away. */
+  dispose(): void;
+  readonly clientCount: number;
+}
+
+/** More clients than this are turned away: each costs a compressor. */
+const maximumClients = 32;
+
+export function createRfbServer(options: {
+  readonly display: Display;
+  /** The machine's name, shown by viewers. */
+  readonly name: string;
+  readonly input: InputSink;
+  readonly log: Log;
+}): RfbServer {
+  return new DisplayServer(options);
+}
+
+class DisplayServer implements RfbServer {
+  private readonly sessions = new Set<RfbSession>();
+  private readonly keyboard: Keyboard;
+  private server: Server | undefined;
+  private nextNumber = 1;
+  private disposed = false;
+
+  constructor(private readonly options: Parameters<typeof createRfbServer>[0]) {
+    this.keyboard = new Keyboard((bytes) => options.input.scancodes(bytes));
+  }
+
+  get clientCount(): number {
+    return this.sessions.size;
+  }
+
+  async listen(path: string): Promise<void> {
+    const server = createServer((socket) => this.accept(socket));
+    this.server = server;
+    try {
+      await listening(server, path);
+    } catch (failure) {
+      if (!isAddressInUse(failure) || (await answers(path))) throw failure;
+      await rm(path);
+      await listening(server, path);
+    }
+    server.on("error", (failure) => this.options.log.error("the display's socket failed", failure));
+    // The directory is private already; a second fence costs nothing.
+    await chmod(path, 0o600);
+  }
+
+  dispose(): void {
+    this.disposed = true;
+    this.server?.close();
+    for (const session of [...this.sessions]) session.dispose();
+  }
+
+  private accept(socket: Socket): void {
+    const number = this.nextNumber++;
+    const log = this.options.log.child(`viewer ${number}`);
+    if (this.disposed || this.sessions.size >= maximumClients) {
+      log.warn(`turned away: ${this.sessions.size} viewers are connected already`);
+      socket.destroy();
+      return;
+    }
+    log.info("connected");
+    const session: RfbSession = new RfbSession({
+      stream: socket,
+      display: this.options.display,
+      name: this.options.name,
+      input: this.options.input,
+      keyboard: this.keyboard,
+      onDidEnd: (reason) => {
+        this.sessions.delete(session);
+        if (reason === undefined) log.info("gone");
+        else log.warn(`closed: ${reason}`);
+      },
+    });
+    this.sessions.add(session);
+  }
+}
+
+function listening(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+function isAddressInUse(failure: unknown): boolean {
+  return failure instanceof Error && "code" in failure && failure.code === "EADDRINUSE";
+}
+
+/** Whether somebody accepts connections on a Unix socket. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.on("error", () => resolve(false));
+  });
+}
