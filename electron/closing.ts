@@ -1,0 +1,168 @@
+import { dialog, type BrowserWindow } from "electron";
+import { randomUUID } from "node:crypto";
+import type { Log } from "../core/base/log";
+import type { CloseAnswer } from "../core/contract/desktop";
+import { TerrariumError, toErrorData, type ErrorData } from "../core/contract/errors";
+import type { MachineInfo } from "../core/contract/model";
+import { facts } from "./channels";
+import type { HostLink } from "./host";
+import type { PreferenceStore } from "./preferences";
+import type { Windows } from "./windows";
+
+/*
+ * Closing the app. With no machine running it just closes. Otherwise the person is asked (or was, once and for all):
+ *   keep      a headless host service takes the home over and the machines go on
+ *   save      every machine is saved; the app closes when all are
+ *   shutdown  every guest is asked to shut down; the app closes when all are off
+ *   cancel    nothing happens
+ * A machine that cannot be saved or shut down keeps the app open, with the reason shown: nothing is lost unseen.
+ */
+
+export interface ClosingSteps {
+  /** Starts the headless host service that goes on without the app. */
+  startHeadless(): Promise<void>;
+  /** Ends the app, past this point without questions. */
+  quit(): void;
+}
+
+export class Closing {
+  private stage: "open" | "asking" | "working" | "closed" = "open";
+  private running: MachineInfo[] = [];
+  private readonly answering = new WeakSet<BrowserWindow>();
+
+  constructor(
+    private readonly host: HostLink,
+    private readonly windows: Windows,
+    private readonly preferences: PreferenceStore,
+    private readonly steps: ClosingSteps,
+    private readonly log: Log,
+  ) {}
+
+  /** Holds a window's closing or the app's end until it is settled what becomes of the machines. */
+  intercept(event: { preventDefault(): void }): void {
+    if (this.stage === "closed") return;
+    event.preventDefault();
+    this.request();
+  }
+
+  /** A page says whether it shows the question itself. */
+  pageAnswers(window: BrowserWindow, answers: boolean): void {
+    if (answers) this.answering.add(window);
+    else this.answering.delete(window);
+  }
+
+  /** The person wants to close. Returns at once; what follows is asked and shown. */
+  private request(): void {
+    if (this.stage === "asking") this.ask();
+    if (this.stage !== "open") return;
+    this.stage = "asking";
+    void this.begin().catch((error: unknown) => this.fail([toErrorData(error)]));
+  }
+
+  /** The computer or the session ends: nobody can be asked, so machines go on. */
+  keepAndQuit(): void {
+    if (this.stage === "working" || this.stage === "closed") return;
+    this.stage = "asking";
+    this.answer("keep", false);
+  }
+
+  answer(answer: CloseAnswer, remember: boolean): void {
+    if (this.stage !== "asking") return;
+    if (answer === "cancel") {
+      this.stage = "open";
+      return;
+    }
+    if (remember) this.preferences.set({ onClose: answer });
+    this.stage = "working";
+    void this.carryOut(answer).catch((error: unknown) => this.fail([toErrorData(error)]));
+  }
+
+  private async begin(): Promise<void> {
+    this.running = await this.host.liveMachines();
+    if (this.running.length === 0) return await this.finish();
+    const always = this.preferences.preferences.onClose;
+    if (always === "ask") this.ask();
+    else this.answer(always, false);
+  }
+
+  private ask(): void {
+    const window = this.windows.mainWindow;
+    if (window && this.answering.has(window) && !window.webContents.isCrashed()) {
+      window.webContents.send(facts.closeRequested, this.running.map(({ id, name }) => ({ id, name })));
+      window.show();
+      return;
+    }
+    void this.askPlainly(window).catch((error: unknown) => this.fail([toErrorData(error)]));
+  }
+
+  /** The same question without a page, when it is not there to ask it. */
+  private async askPlainly(window: BrowserWindow | undefined): Promise<void> {
+    const names = this.running.map(({ name }) => name).join(", ");
+    const answers = ["keep", "save", "shutdown", "cancel"] as const;
+    const options = { type: "question" as const, message: "Machines are running", detail: `${names}\n\nKept machines go on in the background.`, buttons: ["Keep running", "Save", "Shut down", "Cancel"], defaultId: 0, cancelId: 3 };
+    const { response } = await (window ? dialog.showMessageBox(window, options) : dialog.showMessageBox(options));
+    this.answer(answers[response] ?? "cancel", false);
+  }
+
+  private async carryOut(answer: Exclude<CloseAnswer, "cancel">): Promise<void> {
+    if (answer === "keep") {
+      const hand = this.host.isOwn;
+      await this.host.close();
+      if (hand) await this.handOver();
+      return this.quit();
+    }
+    // Asked anew: machines may have come and gone while the question stood.
+    const failures = await stopAll(this.host, await this.host.liveMachines(), answer);
+    if (failures.length > 0) return this.fail(failures);
+    await this.finish();
+  }
+
+  private async handOver(): Promise<void> {
+    try {
+      await this.steps.startHeadless();
+    } catch (error) {
+      // Somebody else took the home in between: then the machines are looked after.
+      if (error instanceof TerrariumError && error.code === "locked") return;
+      this.host.reopen();
+      throw error;
+    }
+  }
+
+  private async finish(): Promise<void> {
+    await this.host.close();
+    this.quit();
+  }
+
+  private quit(): void {
+    this.stage = "closed";
+    this.steps.quit();
+  }
+
+  private fail(errors: ErrorData[]): void {
+    this.stage = "open";
+    for (const error of errors) {
+      this.log.warn(`The app stays open: ${error.message}`);
+      this.host.announce({ type: "notice", notice: { id: randomUUID(), level: "error", message: error.message, ...(error.remedy === undefined ? {} : { remedy: error.remedy }), at: Date.now() } });
+    }
+    this.windows.mainWindow?.show();
+  }
+}
+
+/** Saves or shuts down all of them at once and waits for the jobs' ends. */
+async function stopAll(host: HostLink, machines: readonly MachineInfo[], how: "save" | "shutdown"): Promise<ErrorData[]> {
+  const outcomes = await Promise.all(
+    machines.map(async ({ id, name }): Promise<ErrorData | undefined> => {
+      try {
+        const { job } = await host.ask(how === "save" ? "machine.save" : "machine.shutdown", { id });
+        const ended = await host.ask("job.wait", { id: job.id });
+        if (ended.state === "done") return undefined;
+        if (ended.state === "cancelled") return { code: "cancelled", message: `${ended.title} was cancelled.` };
+        return ended.error ?? { code: "internal", message: `${ended.title} failed.` };
+      } catch (error) {
+        const data = toErrorData(error);
+        return { ...data, message: `${name}: ${data.message}` };
+      }
+    }),
+  );
+  return outcomes.filter((outcome) => outcome !== undefined);
+}

@@ -1,0 +1,65 @@
+import type { Duplex } from "node:stream";
+import type { ErrorData } from "../core/contract/errors";
+import { toErrorData } from "../core/contract/errors";
+import { Credit, flowWindow, readFlowMessage } from "./flow";
+
+/** What is used of Electron's MessagePortMain. */
+export interface MainPort {
+  postMessage(message: unknown): void;
+  on(event: "message", listener: (event: { data: unknown }) => void): unknown;
+  on(event: "close", listener: () => void): unknown;
+  start(): void;
+  close(): void;
+}
+
+/**
+ * Joins a machine's stream to a port that leads to a page, with back-pressure both ways (see flow.ts). Ends with
+ * whichever side ends first: a closed window frees the stream, and a stream that ends or fails tells the page.
+ */
+export function joinPort(port: MainPort, stream: Duplex): void {
+  const outgoing = new Credit();
+  let incoming = 0;
+  let ended = false;
+
+  const end = (error?: ErrorData): void => {
+    if (ended) return;
+    ended = true;
+    port.postMessage(error === undefined ? { end: true } : { end: true, error });
+    port.close();
+    stream.destroy();
+  };
+
+  stream.on("data", (chunk: Buffer) => {
+    if (ended) return;
+    port.postMessage(chunk.buffer.slice(chunk.byteOffset, chunk.byteOffset + chunk.byteLength));
+    outgoing.spend(chunk.byteLength);
+    if (outgoing.free === 0) stream.pause();
+  });
+  stream.on("end", () => end());
+  stream.on("error", (error) => end(toErrorData(error)));
+  stream.on("close", () => end());
+
+  port.on("message", ({ data }) => {
+    const message = readFlowMessage(data);
+    if (ended || message === undefined) return;
+    if (message.kind === "end") return end();
+    if (message.kind === "ack") {
+      outgoing.giveBack(message.bytes);
+      if (outgoing.free > 0 && stream.isPaused()) stream.resume();
+      return;
+    }
+    const size = message.bytes.byteLength;
+    incoming += size;
+    // The preload script keeps to the window; whoever does not is no page of ours.
+    if (incoming > 2 * flowWindow) return end({ code: "invalid-input", message: "The window sent more than it may." });
+    stream.write(Buffer.from(message.bytes), () => {
+      incoming -= size;
+      if (!ended) port.postMessage({ ack: size });
+    });
+  });
+  port.on("close", () => {
+    ended = true;
+    stream.destroy();
+  });
+  port.start();
+}
