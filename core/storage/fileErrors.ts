@@ -17,7 +17,7 @@ interface Explanation {
   readonly remedy: string;
 }
 
-function explain(code: string | undefined, path: string, access: "read" | "write"): Explanation {
+function explain(code: string, path: string, access: "read" | "write"): Explanation {
   switch (code) {
     case "ENOSPC":
     case "EDQUOT":
@@ -49,7 +49,7 @@ function explain(code: string | undefined, path: string, access: "read" | "write
     case "EIO":
       return { code: "io", because: "the disk reported an error", remedy: `Check the drive that holds ${path}; it may be failing.` };
     default:
-      return { code: "io", because: code ?? "it failed for a reason the system did not name", remedy: `Look at ${path} and try again.` };
+      return { code: "io", because: `the system says ${code}`, remedy: `Look at ${path} and try again.` };
   }
 }
 
@@ -59,6 +59,9 @@ function explain(code: string | undefined, path: string, access: "read" | "write
  */
 export function fileError(error: unknown, doing: string, path: string, access: "read" | "write" = "write"): TerrariumError {
   if (error instanceof TerrariumError) return error;
-  const { code, because, remedy } = explain(errno(error), path, access);
+  const errorName = errno(error);
+  if (errorName === "ABORT_ERR") return new TerrariumError("cancelled", `${doing}: it was cancelled.`, undefined, { cause: error });
+  if (errorName === undefined) return new TerrariumError("internal", `${doing}: ${error instanceof Error ? error.message : String(error)}`, "This is a fault of Terrarium. Please report it with the log of the host service.", { cause: error });
+  const { code, because, remedy } = explain(errorName, path, access);
   return new TerrariumError(code, `${doing} (${path}): ${because}.`, remedy, { cause: error });
 }
