@@ -1,0 +1,112 @@
+import { constants } from "node:fs";
+import { open, stat, type FileHandle } from "node:fs/promises";
+import { isAbsolute } from "node:path";
+import type { ErrorData } from "../contract/errors";
+import type { FileInspection } from "../contract/model";
+import { errno, isMissing } from "../storage/fileErrors";
+import { headBytes, recognise, type Recognised } from "./fileFormats";
+
+/** A file on the host and what it is, in words. */
+export interface Inspection extends FileInspection {
+  /** "a QCOW2 disk image"; for messages. */
+  readonly noun: string;
+}
+
+/**
+ * What a file on the host is, by its content. Never throws: what is wrong with the file is in `problem`. Only regular files
+ * are opened (opening a pipe would wait, opening a device may do anything).
+ */
+export async function inspectFile(path: string): Promise<Inspection> {
+  if (!isAbsolute(path) || path.includes("\0")) return unusable(path, `"${path}" is not the full path of a file.`, "Give the whole path, from the root on.");
+  try {
+    const entry = await stat(path);
+    if (entry.isDirectory()) return unusable(path, `${path} is a folder.`, "Choose a file.");
+    if (!entry.isFile()) return unusable(path, `${path} is a device or a pipe, not a file.`, "Choose a file.");
+    if (entry.size === 0) return unusable(path, `${path} is empty.`, "Choose another file; if it was downloaded, download it again.");
+    const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    try {
+      return { path, sizeBytes: entry.size, ...(await readAndRecognise(file, entry.size)) };
+    } finally {
+      await file.close();
+    }
+  } catch (failure) {
+    return explain(path, failure);
+  }
+}
+
+async function readAndRecognise(file: FileHandle, size: number): Promise<Recognised> {
+  const head = await readAt(file, 0, Math.min(size, headBytes));
+  const tail = await readAt(file, Math.max(0, size - 512), Math.min(size, 512));
+  return recognise({ head, tail });
+}
+
+async function readAt(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await file.read(bytes, done, length - done, offset + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return bytes.subarray(0, done);
+}
+
+function unusable(path: string, message: string, remedy: string): Inspection {
+  const problem: ErrorData = { code: "image-unusable", message, remedy };
+  return { path, kind: "unknown", format: "none", sizeBytes: 0, noun: "nothing that can be used", problem };
+}
+
+function explain(path: string, failure: unknown): Inspection {
+  if (isMissing(failure)) return unusable(path, `${path} does not exist.`, "Check the path; if it is on a removable or network drive, connect it.");
+  switch (errno(failure)) {
+    case "EACCES":
+    case "EPERM":
+      return unusable(path, `${path} cannot be read: you have no permission.`, `Give yourself read permission for ${path}, or copy the file to a place of your own.`);
+    case "ENAMETOOLONG":
+      return unusable(path.slice(0, 200), "The path of the file is longer than the system allows.", "Choose a shorter path.");
+    case "ELOOP":
+      return unusable(path, `${path} is a symbolic link that leads in a circle.`, "Choose the file itself.");
+    case undefined:
+      throw failure;
+    default:
+      return unusable(path, `${path} cannot be read (${errno(failure)}).`, "Check the drive it is on, or choose another file.");
+  }
+}
+
+/** What a file is wanted as. */
+export type Purpose = "disk" | "medium" | "kernel" | "initrd";
+
+export interface ImageFinding {
+  readonly level: "error" | "warning";
+  readonly message: string;
+  readonly remedy: string;
+}
+
+const purposes: Record<Purpose, { readonly wanted: string; readonly kind: FileInspection["kind"] }> = {
+  disk: { wanted: "a disk image", kind: "disk" },
+  medium: { wanted: "a CD image", kind: "iso" },
+  kernel: { wanted: "a Linux kernel (bzImage, often called vmlinuz)", kind: "kernel" },
+  initrd: { wanted: "an initial RAM disk", kind: "initrd" },
+};
+
+const places: Partial<Record<FileInspection["kind"], string>> = {
+  iso: "Put it into the CD drive instead.",
+  disk: "Add it as a disk instead.",
+  kernel: "Give it as the kernel instead.",
+  initrd: "Give it as the initial RAM disk instead.",
+};
+
+/** Why a file cannot be used as `purpose`, or what to beware of; undefined when all is well. `formats`: disk formats the engine reads. */
+export function judgeImage(file: Inspection, purpose: Purpose, formats: readonly string[] = ["raw"]): ImageFinding | undefined {
+  if (file.problem) return { level: "error", message: file.problem.message, remedy: file.problem.remedy ?? "Choose another file." };
+  const { wanted, kind } = purposes[purpose];
+  if (file.kind !== kind) {
+    // A raw disk can hold anything, so one that nothing is known about may be one; a file that is something else is not.
+    if (purpose === "disk" && file.format === "unknown" && file.sizeBytes % 512 === 0) return { level: "warning", message: `Nothing in ${file.path} says that it is a disk image.`, remedy: "Use it only if you know that it is a raw disk image." };
+    return { level: "error", message: `${file.path} is ${file.noun}, not ${wanted}.`, remedy: places[file.kind] ?? `Choose ${wanted}.` };
+  }
+  if (purpose === "disk" && !formats.includes(file.format)) {
+    return { level: "error", message: `${file.path} is ${file.noun}; this engine reads ${formats.join(" and ")} images only.`, remedy: `Convert it first: qemu-img convert -O raw "${file.path}" disk.raw` };
+  }
+  return undefined;
+}
