@@ -1,0 +1,84 @@
+import { CheckCircle } from "@phosphor-icons/react/dist/csr/CheckCircle";
+import { Info } from "@phosphor-icons/react/dist/csr/Info";
+import { Warning } from "@phosphor-icons/react/dist/csr/Warning";
+import { WarningOctagon } from "@phosphor-icons/react/dist/csr/WarningOctagon";
+import { X } from "@phosphor-icons/react/dist/csr/X";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useJobs, useNotices } from "../api/hooks";
+import { Button } from "../ui/Button";
+import { toasts, type Toast } from "../ui/toasts";
+
+const drawings = {
+  info: { icon: Info, colour: "var(--save)" },
+  success: { icon: CheckCircle, colour: "var(--run)" },
+  warning: { icon: Warning, colour: "var(--pause)" },
+  error: { icon: WarningOctagon, colour: "var(--crash)" },
+} as const;
+
+/** Short messages at the lower right. */
+export function ToastShelf() {
+  const shown = useSyncExternalStore(toasts.subscribe, toasts.get);
+  return (
+    <div className="toasts" role="region" aria-label="Messages">
+      {shown.map((toast) => (
+        <ToastCard key={toast.id} toast={toast} />
+      ))}
+    </div>
+  );
+}
+
+function ToastCard({ toast }: { toast: Toast }) {
+  const [held, setHeld] = useState(false);
+  useEffect(() => {
+    // Whoever reads it or reaches for its button has time.
+    if (toast.lifetime === undefined || held) return undefined;
+    const timer = setTimeout(() => toasts.close(toast.id), toast.lifetime);
+    return () => clearTimeout(timer);
+  }, [toast, held]);
+  const { icon: Drawing, colour } = drawings[toast.level];
+  return (
+    <div className="toast" role={toast.level === "error" ? "alert" : "status"} onMouseEnter={() => setHeld(true)} onMouseLeave={() => setHeld(false)} onFocus={() => setHeld(true)} onBlur={() => setHeld(false)}>
+      <Drawing className="ic" color={colour} aria-hidden />
+      <div className="grow selectable">
+        <div>{toast.message}</div>
+        {toast.remedy !== undefined && <div className="s dim" style={{ marginTop: 2 }}>{toast.remedy}</div>}
+      </div>
+      {toast.action && (
+        <Button
+          small
+          onClick={() => {
+            toasts.close(toast.id);
+            toast.action?.run();
+          }}
+        >
+          {toast.action.label}
+        </Button>
+      )}
+      <Button small look="quiet" icon={X} aria-label="Dismiss" onClick={() => toasts.close(toast.id)} />
+    </div>
+  );
+}
+
+/** Tells of jobs that failed and of notices, wherever the person happens to be. */
+export function Announcer() {
+  const jobs = useJobs();
+  const notices = useNotices();
+  const seen = useRef<Set<string> | undefined>(undefined);
+  useEffect(() => {
+    const failed = jobs.filter((job) => job.state === "failed");
+    // What had failed before this window was opened is history: it stands in Activity.
+    const first = seen.current === undefined;
+    const known = (seen.current ??= new Set());
+    for (const job of failed) {
+      if (known.has(job.id)) continue;
+      known.add(job.id);
+      if (!first && job.error) toasts.show({ level: "error", message: job.error.message, remedy: job.error.remedy });
+    }
+    for (const notice of notices) {
+      if (known.has(notice.id)) continue;
+      known.add(notice.id);
+      if (!first) toasts.show({ level: notice.level, message: notice.message, remedy: notice.remedy });
+    }
+  }, [jobs, notices]);
+  return null;
+}

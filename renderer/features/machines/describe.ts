@@ -1,0 +1,103 @@
+import type { AdapterConfig, GuestInfo, MachineConfig, MachineInfo, NetworkMode, PauseReason } from "../../../core/contract/model";
+import { formatBytes, formatMiB, formatWhen, plural } from "../../ui/format";
+
+export const pauseReasons: Readonly<Record<PauseReason, string>> = {
+  user: "paused",
+  snapshot: "paused for a snapshot",
+  "disk-full": "paused: the host's disk is full",
+  "io-error": "paused: a disk failed",
+  "guest-panic": "paused: the guest panicked",
+};
+
+export const networkNames: Readonly<Record<NetworkMode, string>> = {
+  none: "Unplugged",
+  nat: "NAT",
+  "nat-network": "NAT network",
+  internal: "Internal",
+  "host-only": "Host-only",
+  bridged: "Bridged",
+};
+
+export const networkColours: Readonly<Record<NetworkMode, string>> = {
+  none: "var(--off)",
+  nat: "var(--n-nat)",
+  "nat-network": "var(--n-nat)",
+  internal: "var(--n-int)",
+  "host-only": "var(--n-host)",
+  bridged: "var(--n-bri)",
+};
+
+/** The address to show first, and whether it is one. The second line of a machine's row. */
+export function rowNote(machine: MachineInfo, now: number): { text: string; address: boolean } {
+  const words = (text: string) => ({ text, address: false });
+  switch (machine.state) {
+    case "running": {
+      if (machine.unresponsive) return words("not responding");
+      const [first] = machine.guest.addresses;
+      if (first) return { text: first.address, address: true };
+      return words(machine.guest.agent === "waiting" ? "starting up" : "running");
+    }
+    case "paused":
+      return words(pauseReasons[machine.pauseReason ?? "user"]);
+    case "starting":
+      return words("starting");
+    case "stopping":
+      return words("shutting down");
+    case "saved":
+      return words(`saved ${formatWhen(machine.since, now)}`);
+    case "off":
+      return words(`off since ${formatWhen(machine.since, now)}`);
+    case "crashed":
+    case "broken":
+      return words(machine.problem?.message ?? machine.state);
+  }
+}
+
+export function guestName(machine: MachineInfo): string {
+  if (machine.guest.os !== undefined) return machine.guest.os;
+  switch (machine.config?.boot.kind) {
+    case "starter":
+      return "Terrarium Linux, the starter";
+    case "firmware":
+      return machine.config.boot.order === "cd" ? "boots from its CD" : "boots from its first disk";
+    case "kernel":
+      return `Linux kernel ${fileName(machine.config.boot.kernel)}`;
+    case undefined:
+      return "unknown";
+  }
+}
+
+const agents: Readonly<Record<GuestInfo["agent"], string>> = {
+  none: "not running",
+  waiting: "waiting for it",
+  answering: "answering",
+  silent: "does not answer",
+};
+
+export function agentText(guest: GuestInfo): string {
+  return agents[guest.agent];
+}
+
+const origins = { cold: "by a cold boot", "pre-booted": "from a pre-booted state", saved: "from its saved state" } as const;
+
+export function originText(from: NonNullable<MachineInfo["startedFrom"]>): string {
+  return origins[from];
+}
+
+export function hardwareText(config: MachineConfig): string {
+  return `${plural(config.cpus, "processor")}, ${formatMiB(config.memoryMiB)} memory`;
+}
+
+export function disksText(config: MachineConfig): string {
+  if (config.disks.length === 0) return "none";
+  return config.disks.map((disk) => formatBytes(disk.sizeBytes)).join(" + ");
+}
+
+export function attachmentText(adapter: AdapterConfig): string {
+  return adapter.attachment.network ?? networkNames[adapter.attachment.mode];
+}
+
+/** The last part of a host path, with either kind of slash. */
+export function fileName(path: string): string {
+  return path.split(/[\\/]/).at(-1) ?? path;
+}

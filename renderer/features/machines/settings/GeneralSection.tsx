@@ -1,0 +1,33 @@
+import type { EngineChoice } from "../../../../core/contract/model";
+import { useHost } from "../../../api/hooks";
+import { Choice } from "../../../ui/Choice";
+import { Field } from "../../../ui/Field";
+import type { SectionProps } from "./Settings";
+
+export function GeneralSection({ draft, change, findings, locked }: SectionProps) {
+  const engines = useHost()?.engines ?? [];
+  return (
+    <section className="settings-section" id="settings-general">
+      <h2>General</h2>
+      <div className="two">
+        <Field label="Name" findings={findings("name")}>
+          <input className="input" value={draft.name} spellCheck={false} onChange={(event) => change({ name: event.target.value })} />
+        </Field>
+        <Field label="Group" hint="Machines of one group are listed together." findings={findings("group")}>
+          <input className="input" value={draft.group} spellCheck={false} maxLength={120} onChange={(event) => change({ group: event.target.value })} />
+        </Field>
+      </div>
+      <Field label="Engine" hint={locked} findings={findings("engine")} width={273}>
+        <Choice<EngineChoice>
+          value={draft.engine}
+          disabled={locked !== undefined}
+          onChange={(engine) => change({ engine })}
+          options={[
+            { id: "auto", label: "Choose for me", note: "The fastest one that fits this machine on this host." },
+            ...engines.map((engine) => ({ id: engine.id, label: engine.label, note: engine.problem?.message, disabled: !engine.available })),
+          ]}
+        />
+      </Field>
+    </section>
+  );
+}

@@ -1,0 +1,138 @@
+import { useEffect, useMemo, useRef, useState } from "react";
+import type { Finding, MachineConfig, MachineInfo } from "../../../../core/contract/model";
+import { refusal } from "../../../../core/contract/states";
+import { call } from "../../../api/client";
+import { Button } from "../../../ui/Button";
+import { plural } from "../../../ui/format";
+import { Problem } from "../../../ui/Problem";
+import { attempt, toasts } from "../../../ui/toasts";
+import { draftOf, malformed, patchOf, type Draft } from "./draft";
+import { GeneralSection } from "./GeneralSection";
+import { NetworkSection } from "./NetworkSection";
+import { StorageSection } from "./StorageSection";
+import { SystemSection } from "./SystemSection";
+
+const sections = [
+  { id: "general", label: "General" },
+  { id: "system", label: "System" },
+  { id: "storage", label: "Storage" },
+  { id: "network", label: "Network" },
+] as const;
+
+/** What every section gets: the form's state, what the host says, and why hardware cannot change now. */
+export interface SectionProps {
+  readonly machine: MachineInfo;
+  readonly config: MachineConfig;
+  readonly draft: Draft;
+  readonly change: (patch: Partial<Draft>) => void;
+  readonly findings: (field: string) => readonly Finding[];
+  /** Why hardware cannot be changed in this state. */
+  readonly locked: string | undefined;
+}
+
+export default function Settings({ machine }: { machine: MachineInfo }) {
+  if (!machine.config) {
+    return (
+      <div style={{ padding: "22px 28px" }}>
+        <Problem message={machine.problem?.message ?? "The machine's configuration cannot be read."} remedy={machine.problem?.remedy} />
+      </div>
+    );
+  }
+  return <SettingsForm machine={machine} config={machine.config} />;
+}
+
+function SettingsForm({ machine, config }: { machine: MachineInfo; config: MachineConfig }) {
+  const [draft, setDraft] = useState<Draft>(() => draftOf(config));
+  const [base, setBase] = useState(config);
+  const [checked, setChecked] = useState<readonly Finding[]>([]);
+  const [applying, setApplying] = useState(false);
+  const form = useRef<HTMLDivElement>(null);
+  const patch = useMemo(() => patchOf(config, draft), [config, draft]);
+  const patchText = JSON.stringify(patch);
+  const dirty = patchText !== "{}";
+  const wrong = useMemo(() => malformed(draft), [draft]);
+
+  // Someone else may change the machine meanwhile (the command line): what was not touched here follows.
+  if (base !== config) {
+    setBase(config);
+    if (JSON.stringify(patchOf(base, draft)) === "{}") setDraft(draftOf(config));
+  }
+
+  useEffect(() => {
+    if (patchText === "{}") {
+      setChecked([]);
+      return undefined;
+    }
+    let current = true;
+    const timer = setTimeout(() => {
+      call("machine.check", { id: machine.id, patch: JSON.parse(patchText) as typeof patch }).then(
+        (found) => current && setChecked(found),
+        (error: unknown) => current && toasts.showError(error),
+      );
+    }, 120);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [machine.id, patchText]);
+
+  const all = [...wrong, ...checked];
+  const locked = refusal("configure", machine);
+  const hardware = Object.keys(patch).some((key) => key !== "name" && key !== "group");
+  const errors = all.filter((finding) => finding.level === "error");
+  const refused = errors.length > 0 ? `Put ${plural(errors.length, "setting")} right first: ${errors[0]!.message}` : hardware ? locked : undefined;
+
+  const apply = async (): Promise<void> => {
+    setApplying(true);
+    const changed = await attempt(() => call("machine.set", { id: machine.id, patch }));
+    setApplying(false);
+    if (!changed) return;
+    if (changed.config) setDraft(draftOf(changed.config));
+    toasts.show({ level: "success", message: `Changed the settings of ${changed.name}.` });
+  };
+
+  const props: SectionProps = {
+    machine,
+    config,
+    draft,
+    change: (part) => setDraft((before) => ({ ...before, ...part })),
+    findings: (field) => all.filter((finding) => finding.field === field || finding.field.startsWith(`${field}.`)),
+    locked,
+  };
+  return (
+    <>
+      <div className="settings" ref={form}>
+        <nav className="settings-nav" aria-label="Sections of the settings">
+          {sections.map((section) => (
+            <a
+              key={section.id}
+              href={`#settings-${section.id}`}
+              onClick={(event) => {
+                event.preventDefault();
+                form.current?.querySelector(`#settings-${section.id}`)?.scrollIntoView({ behavior: "smooth", block: "start" });
+              }}
+            >
+              {section.label}
+            </a>
+          ))}
+        </nav>
+        <div className="settings-body">
+          {locked !== undefined && <Problem level="hint" message={locked} remedy="Name, group, notes and the CD can be changed in any state that allows it." />}
+          <GeneralSection {...props} />
+          <SystemSection {...props} />
+          <StorageSection {...props} />
+          <NetworkSection {...props} />
+        </div>
+      </div>
+      {dirty && (
+        <div className="settings-bar" role="region" aria-label="Unsaved settings">
+          <span className="grow s dim">{plural(Object.keys(patch).length, "change")} not applied yet.</span>
+          <Button onClick={() => setDraft(draftOf(config))}>Revert</Button>
+          <Button look="primary" refused={applying ? "Applying…" : refused} onClick={() => void apply()}>
+            Apply
+          </Button>
+        </div>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,69 @@
+import type { MachineInfo } from "../../../core/contract/model";
+
+/** One line of the list: a group's head or a machine. Positions and heights in CSS pixels. */
+export type ListRow =
+  | { readonly kind: "group"; readonly key: string; readonly group: string; readonly count: number; readonly running: number; readonly folded: boolean; readonly top: number; readonly height: number }
+  | { readonly kind: "machine"; readonly key: string; readonly machine: MachineInfo; readonly top: number; readonly height: number };
+
+export const machineHeight = 48;
+export const groupHeight = 26;
+const groupGap = 5;
+
+const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+
+/** Lays the list out: named groups first, then machines without one; inside a group by name. */
+export function layOut(machines: Iterable<MachineInfo>, folded: ReadonlySet<string>, filter: string): { rows: ListRow[]; height: number } {
+  const groups = new Map<string, MachineInfo[]>();
+  const wanted = filter.trim().toLocaleLowerCase();
+  for (const machine of machines) {
+    if (wanted !== "" && !matches(machine, wanted)) continue;
+    const group = machine.config?.group ?? "";
+    const members = groups.get(group);
+    if (members) members.push(machine);
+    else groups.set(group, [machine]);
+  }
+  const names = [...groups.keys()].sort((a, b) => (a === "" ? 1 : b === "" ? -1 : byName.compare(a, b)));
+  const rows: ListRow[] = [];
+  let top = 0;
+  for (const name of names) {
+    const members = groups.get(name)!.sort((a, b) => byName.compare(a.name, b.name) || a.id.localeCompare(b.id));
+    const headed = name !== "" || names.length > 1;
+    // What is searched for is shown even when its group is folded.
+    const isFolded = headed && wanted === "" && folded.has(name);
+    if (headed) {
+      if (top > 0) top += groupGap;
+      const running = members.filter((machine) => machine.state === "running").length;
+      rows.push({ kind: "group", key: `group ${name}`, group: name, count: members.length, running, folded: isFolded, top, height: groupHeight });
+      top += groupHeight;
+    }
+    if (isFolded) continue;
+    for (const machine of members) {
+      rows.push({ kind: "machine", key: machine.id, machine, top, height: machineHeight });
+      top += machineHeight;
+    }
+  }
+  return { rows, height: top };
+}
+
+/** The rows that touch the stretch from `from` to `to`, found by halving: rows are in order. */
+export function rowsWithin(rows: readonly ListRow[], from: number, to: number): readonly ListRow[] {
+  let low = 0;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const row = rows[middle]!;
+    if (row.top + row.height < from) low = middle + 1;
+    else high = middle;
+  }
+  let end = low;
+  while (end < rows.length && rows[end]!.top <= to) end++;
+  return rows.slice(low, end);
+}
+
+function matches(machine: MachineInfo, wanted: string): boolean {
+  return (
+    machine.name.toLocaleLowerCase().includes(wanted) ||
+    (machine.config?.group ?? "").toLocaleLowerCase().includes(wanted) ||
+    machine.guest.addresses.some(({ address }) => address.includes(wanted))
+  );
+}
