@@ -1,0 +1,110 @@
+package Terrarium::Disk;
+# The first disk becomes /data. One that is empty is formatted; one that holds anything at all is only ever mounted, and
+# only when it holds an ext file system.
+use strict;
+use warnings;
+use Terrarium::System;
+
+my $place = "/data";
+my $device = "/dev/vda";
+my $kib = 1024;
+# Where partition tables, RAID, LVM, file systems and boot sectors keep their first or last signs.
+my $signs_at_start = 1024 * $kib;
+my $signs_at_end = 1024 * $kib;
+my $ext_superblock = 1024;
+my ($ext_magic, $ext_has_errors) = (0xef53, 2);
+
+# What became of the disk: { state => "none" | "mounted" | "formatted" | "foreign" | "failed", ... }.
+sub bind {
+    for my $path (module_list("disk"), module_list("blockDriver")) {
+        my $error = Terrarium::System::load_module($path);
+        return { state => "failed", reason => $error } if $error;
+    }
+    return { state => "none" } unless -b $device;
+    return { state => "mounted", device => $device } if is_mounted();
+    my $content = content();
+    return { state => "failed", device => $device, reason => $content->{error} } if $content->{error};
+    return { state => "foreign", device => $device, reason => $content->{what} } if $content->{what};
+    my $state = "mounted";
+    if ($content->{empty}) {
+        my $error = format_disk();
+        return { state => "failed", device => $device, reason => $error } if $error;
+        $state = "formatted";
+    }
+    my ($repaired, $read_only) = ("", 0);
+    if ($content->{has_errors}) {
+        my $code = system("/sbin/e2fsck -p $device >/run/e2fsck.log 2>&1 </dev/null") >> 8;
+        # Bits of its exit code: 1 and 2 are repairs made, 4 and more are errors left.
+        ($repaired, $read_only) = ($code < 4 ? "repaired" : "errors left", $code >= 4);
+    }
+    # Uninitialised inode tables stay so: filling them would only make a sparse disk big.
+    my $error = Terrarium::System::mount($device, $place, "ext4", { read_only => $read_only }, "noinit_itable");
+    return { state => "failed", device => $device, reason => "mount: $error" } if $error;
+    my $answer = { state => $state, device => $device, place => $place };
+    $answer->{check} = $repaired if $repaired;
+    $answer->{readOnly} = Terrarium::Json::boolean(1) if $read_only;
+    return $answer;
+}
+
+# Leaves the disk and its driver: empty string, or why not.
+sub release {
+    if (is_mounted()) {
+        my $error = Terrarium::System::unmount($place);
+        return "$place: $error" if $error;
+    }
+    return Terrarium::System::unload_module("virtio_blk");
+}
+
+sub is_mounted {
+    my $mounts = Terrarium::System::read_file("/proc/mounts");
+    return defined $mounts && $mounts =~ m{^\S+ \Q$place\E }m;
+}
+
+# { empty } or { has_errors } (an ext file system) or { what } (something else) or { error }.
+sub content {
+    open(my $disk, "<:raw", $device) or return { error => "$device: $!" };
+    my $size = sysseek $disk, 0, 2;
+    return { error => "$device has no size" } unless $size;
+    my $start = read_at($disk, 0, 4 * $kib);
+    return { error => "$device cannot be read: $!" } unless defined $start;
+    if (length $start >= 2 * $kib && unpack("S", substr $start, $ext_superblock + 56, 2) == $ext_magic) {
+        my $state = unpack "S", substr $start, $ext_superblock + 58, 2;
+        return { has_errors => $state & $ext_has_errors ? 1 : 0 };
+    }
+    my $end = $size > $signs_at_end ? $size - $signs_at_end : 0;
+    for my $part ([0, $signs_at_start], [$end, $signs_at_end]) {
+        my ($at, $left) = @$part;
+        while ($left > 0 && $at < $size) {
+            my $bytes = read_at($disk, $at, 128 * $kib);
+            return { error => "$device cannot be read: $!" } unless defined $bytes;
+            last if $bytes eq "";
+            return { what => "it holds something that is no ext4 file system" } if $bytes =~ /[^\0]/;
+            $at += length $bytes;
+            $left -= length $bytes;
+        }
+    }
+    return { empty => 1 };
+}
+
+sub read_at {
+    my ($file, $at, $count) = @_;
+    sysseek($file, $at, 0) // return undef;
+    my $bytes = "";
+    sysread($file, $bytes, $count) // return undef;
+    return $bytes;
+}
+
+# Little is written: the inode tables are left for first use, the journal is small.
+sub format_disk {
+    my $output = `/sbin/mke2fs -q -F -t ext4 -m 0 -L data -E lazy_itable_init=1,lazy_journal_init=1,nodiscard -J size=4 $device 2>&1 </dev/null`;
+    return "" if $? == 0;
+    $output = `/sbin/mke2fs -q -F -t ext4 -m 0 -L data -E nodiscard $device 2>&1 </dev/null`;
+    return $? == 0 ? "" : "mke2fs: $output";
+}
+
+sub module_list {
+    my ($group) = @_;
+    return grep { length } split /\n/, Terrarium::System::read_file("/usr/lib/terrarium/modules/$group") // "";
+}
+
+1;

@@ -1,0 +1,204 @@
+package Terrarium::Identity;
+# Who this machine is. `prepare` brings a running guest into a state that may be saved and given to many machines: it is
+# nobody, owns no disk and shows no prompt. `apply` makes it somebody: name, adapter addresses, random numbers, host key,
+# machine id, and only then its disk. The host plugs the cables after the answer.
+use strict;
+use warnings;
+use Terrarium::Disk;
+use Terrarium::Json;
+use Terrarium::Netlink;
+use Terrarium::System;
+
+my $hold = "/run/hold";
+my $host_key = "/etc/dropbear/dropbear_ed25519_host_key";
+my $authorized_keys = "/root/.ssh/authorized_keys";
+my @terminals = ("tty1", "ttyS0");
+my $nobody = "terrarium";
+
+sub is_held { return -e $hold }
+
+# The request's fields, checked, or dies with what is wrong. Nothing is changed before all of them are right.
+sub checked {
+    my ($given) = @_;
+    my %identity;
+    my %shapes = (
+        hostname => qr/\A(?!-)[A-Za-z0-9-]{1,63}(?<!-)\z/,
+        machineId => qr/\A[0-9a-f]{32}\z/,
+        authorizedKeys => qr/\A[^\0]{0,65536}\z/,
+    );
+    for my $name (sort keys %shapes) {
+        next unless defined $given->{$name};
+        die "'$name' is not of the right form\n" if ref $given->{$name} || $given->{$name} !~ $shapes{$name};
+        $identity{$name} = $given->{$name};
+    }
+    for my $name ("seed", "hostKey") {
+        next unless defined $given->{$name};
+        my $bytes = ref $given->{$name} ? undef : Terrarium::Json::from_base64($given->{$name});
+        die "'$name' is not base64\n" unless defined $bytes && length $bytes <= 4096;
+        $identity{$name} = $bytes;
+    }
+    die "'seed' must be at least 32 bytes\n" if defined $identity{seed} && length $identity{seed} < 32;
+    if (defined $given->{macs}) {
+        die "'macs' is not a list of at most 4\n" unless ref $given->{macs} eq "ARRAY" && @{ $given->{macs} } <= 4;
+        for my $mac (@{ $given->{macs} }) {
+            die "'macs' holds something that is no unicast MAC address\n"
+                if ref $mac || ($mac // "") !~ /\A[0-9a-fA-F][02468aceACE](?::[0-9a-fA-F]{2}){5}\z/;
+        }
+        $identity{macs} = $given->{macs};
+    }
+    if (defined $given->{time}) {
+        die "'time' is not a number of milliseconds\n"
+            unless Terrarium::Json::is_number($given->{time}) && ${ $given->{time} } =~ /\A[0-9]{1,13}\z/;
+        $identity{time} = ${ $given->{time} };
+    }
+    return \%identity;
+}
+
+sub apply {
+    my ($given) = @_;
+    my $identity = checked($given);
+    my $was_held = is_held();
+    my $old_name = Terrarium::System::read_file("/proc/sys/kernel/hostname") // "";
+    my (@failed, %spent);
+    my $step = sub {
+        my ($name, $work) = @_;
+        my $start = Terrarium::System::monotonic_ms();
+        my $error = eval { $work->() } // $@;
+        chomp $error;
+        push @failed, "$name: $error" if $error ne "";
+        $spent{$name} = Terrarium::Json::number(sprintf "%.1f", Terrarium::System::monotonic_ms() - $start);
+    };
+    my $data = { state => "none" };
+
+    # The clock first: what follows makes files and keys with dates.
+    $step->(time => sub { set_clock($identity->{time}) }) if defined $identity->{time};
+    $step->(hostname => sub { set_name($identity->{hostname}) }) if defined $identity->{hostname};
+    $step->(macs => sub { set_macs($identity->{macs}) }) if $identity->{macs};
+    $step->(seed => sub { Terrarium::System::reseed_random($identity->{seed}) }) if defined $identity->{seed};
+    $step->(hostKey => sub { set_keys($identity) });
+    $step->(machineId => sub { Terrarium::System::write_file("/etc/machine-id", "$identity->{machineId}\n", 0644) })
+        if defined $identity->{machineId};
+    $step->(disk => sub { $data = Terrarium::Disk::bind(); return $data->{state} eq "failed" ? $data->{reason} : "" });
+
+    unlink $hold;
+    my $renamed = defined $identity->{hostname} && $old_name ne "$identity->{hostname}\n";
+    $step->(shells => sub { restart_shells(); return "" }) if $was_held || $renamed;
+    restart_sshd();
+    my $answer = { hostname => Terrarium::Facts::host_name(), data => $data, milliseconds => \%spent };
+    $answer->{failed} = \@failed if @failed;
+    return $answer;
+}
+
+sub set_clock {
+    my ($milliseconds) = @_;
+    return Terrarium::System::set_time(int($milliseconds / 1000), ($milliseconds % 1000) * 1_000_000);
+}
+
+sub set_name {
+    my ($name) = @_;
+    return Terrarium::System::set_hostname($name)
+        || Terrarium::System::write_file("/etc/hostname", "$name\n", 0644)
+        || Terrarium::System::write_file("/etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\t$name\n", 0644);
+}
+
+sub set_macs {
+    my ($macs) = @_;
+    socket(my $socket, 2, 2, 0) or return "socket: $!"; # AF_INET, SOCK_DGRAM
+    my %now = map { $_->{name} => $_->{mac} } Terrarium::Netlink::all_links();
+    for my $number (0 .. $#$macs) {
+        my $name = "eth$number";
+        my $mac = lc $macs->[$number];
+        return "there is no $name" unless defined $now{$name};
+        next if $now{$name} eq $mac;
+        # struct ifreq: the name, then a socket address of kind ARPHRD_ETHER. SIOCSIFHWADDR.
+        my $request = pack "a16 S a6 x8", $name, 1, pack("H12", $mac =~ s/://gr);
+        ioctl($socket, 0x8924, $request) or return "$name: $!";
+    }
+    return "";
+}
+
+sub set_keys {
+    my ($identity) = @_;
+    if (defined $identity->{hostKey}) {
+        my $error = Terrarium::System::write_file($host_key, $identity->{hostKey}, 0600);
+        return $error if $error;
+    }
+    # Without a key given, the SSH server makes one when it starts.
+    return "" unless defined $identity->{authorizedKeys};
+    return Terrarium::System::write_file($authorized_keys, $identity->{authorizedKeys}, 0600);
+}
+
+# The shells at their prompts show the old name; new ones show the new.
+sub restart_shells {
+    for my $terminal (@terminals) { end_session($terminal) ; wake($terminal) }
+    return;
+}
+
+sub end_session {
+    my ($terminal) = @_;
+    my $pid = Terrarium::System::read_file("/run/session.$terminal") // "";
+    kill "KILL", $1 if $pid =~ /\A([0-9]+)\n?\z/;
+    unlink "/run/session.$terminal";
+    return;
+}
+
+sub restart_sshd {
+    my $pid = Terrarium::System::read_file("/run/dropbear.pid") // "";
+    kill "TERM", $1 if $pid =~ /\A([0-9]+)\n?\z/;
+    wake("sshd");
+    return;
+}
+
+sub wake {
+    my ($who) = @_;
+    # O_WRONLY | O_NONBLOCK: without a reader there is nobody to wake.
+    sysopen(my $pipe, "/run/wake.$who", 0x801) or return;
+    syswrite $pipe, "\n";
+    return;
+}
+
+# Ready to be saved: empty string, or why not.
+sub prepare {
+    open(my $flag, ">", $hold) or return "$hold: $!";
+    close $flag;
+    end_session($_) for @terminals;
+    my $error = Terrarium::Disk::release();
+    return $error if $error;
+    unlink $host_key, "$host_key.new", $authorized_keys, "/etc/machine-id", "/root/.ash_history", glob("/run/lease.*");
+    restart_sshd();
+    $error = set_name($nobody) || Terrarium::System::write_file("/etc/resolv.conf", "", 0644);
+    return $error if $error;
+    for my $link (Terrarium::Netlink::all_links()) {
+        system "ip", "addr", "flush", "dev", $link->{name} if $link->{name} =~ /^eth/;
+    }
+    for my $terminal (@terminals) {
+        open(my $screen, ">", "/dev/$terminal") or return "/dev/$terminal: $!";
+        print $screen "\033[0m\033[2J\033[H";
+    }
+    Terrarium::System::sync_all();
+    open(my $caches, ">", "/proc/sys/vm/drop_caches") or return "drop_caches: $!";
+    print $caches "3\n";
+    close $caches;
+    return zero_free_memory();
+}
+
+# Pages that hold nothing but remains of the start would be saved with the state; zeros are not.
+sub zero_free_memory {
+    my $left_free = 12 << 20;
+    my $folder = "/run/zeros";
+    mkdir $folder;
+    my $error = Terrarium::System::mount("zeros", $folder, "tmpfs", {}, "size=100%");
+    return $error if $error;
+    if (open my $file, ">:raw", "$folder/file") {
+        my $megabyte = "\0" x (1 << 20);
+        while ((Terrarium::System::read_file("/proc/meminfo") // "") =~ /^MemFree: +([0-9]+) kB/m && $1 * 1024 > $left_free) {
+            last unless syswrite $file, $megabyte;
+        }
+        close $file;
+    }
+    $error = Terrarium::System::unmount($folder);
+    rmdir $folder;
+    return $error;
+}
+
+1;
