@@ -5,7 +5,7 @@
 import { bundle } from "./bundle.mjs";
 import { runApplication } from "./launcher/application.mjs";
 import { checkNode, installDependencies } from "./launcher/dependencies.mjs";
-import { checkDisplay, checkSandbox } from "./launcher/display.mjs";
+import { checkDisplay, checkSandbox, checkScreenAnswers } from "./launcher/display.mjs";
 import { electronRuntime } from "./launcher/electronRuntime.mjs";
 import { createProgress, reportFailure } from "./launcher/progress.mjs";
 import { buildStarterGuest } from "./launcher/starterGuest.mjs";
@@ -19,6 +19,7 @@ const progress = createProgress({ verbose: given.includes("--verbose") });
 async function start() {
   checkNode();
   checkDisplay();
+  await checkScreenAnswers();
   await installDependencies(progress);
   const runtime = await electronRuntime({ progress, retry: given.includes("--retry-electron"), given: appArguments });
   checkSandbox(runtime.executable, appArguments);

@@ -48,5 +48,6 @@ export const testPrograms = [
   { program: "xauth", names: ["xauth"], reason: "xvfb-run, which the README names, needs it" },
   { program: "socat", names: ["socat"], reason: "a serial client that is not ours, against a machine's serial socket" },
   { program: "vncsnapshot", names: ["vncsnapshot"], reason: "a VNC client that is not ours, against a machine's display" },
+  { program: "djpeg", names: ["libjpeg-turbo-progs", "libjpeg-progs"], reason: "reads the pictures that vncsnapshot writes" },
   { program: "gvncviewer", names: ["gvncviewer"], reason: "a second VNC client, with other encodings" },
 ];

@@ -1,6 +1,7 @@
 // Whether a window can be shown here, and whether Chromium's sandbox can work.
 
 import { statSync } from "node:fs";
+import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { readTextIfThere } from "./files.mjs";
 import { SetupError } from "./progress.mjs";
@@ -16,6 +17,33 @@ export function checkDisplay(environment = process.env, platform = process.platf
       "and `npm run -s terrarium -- serve` runs machines without any window.",
     ].join("\n"),
   );
+}
+
+/**
+ * Throws when DISPLAY names a screen of this computer that nobody serves, as in a terminal that outlived its session.
+ * Screens of other computers are left to Electron: asking them could take long.
+ */
+export async function checkScreenAnswers(environment = process.env, platform = process.platform) {
+  const number = /^(?:unix)?:(\d+)/.exec(environment.DISPLAY ?? "")?.[1];
+  if (platform !== "linux" || number === undefined || environment.WAYLAND_DISPLAY) return;
+  const socket = `/tmp/.X11-unix/X${number}`;
+  // X servers listen on the file or on the abstract name, or on both.
+  if ((await answers(socket)) || (await answers(`\0${socket}`))) return;
+  throw new SetupError(
+    `DISPLAY is ${environment.DISPLAY}, but no X server answers there.`,
+    "Run this in a terminal of your desktop session, or on a virtual screen: `xvfb-run -a npm start`.",
+  );
+}
+
+function answers(path) {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const end = (result) => {
+      socket.destroy();
+      resolve(result);
+    };
+    socket.once("connect", () => end(true)).once("error", () => end(false));
+  });
 }
 
 /**

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkNode, whyInstall } from "../../../build/launcher/dependencies.mjs";
-import { checkDisplay, checkSandbox, chromiumArguments } from "../../../build/launcher/display.mjs";
+import { checkDisplay, checkSandbox, checkScreenAnswers, chromiumArguments } from "../../../build/launcher/display.mjs";
 import { failedLately, shortReason } from "../../../build/launcher/electronRuntime.mjs";
 import { linkTree, verifyIntegrity } from "../../../build/launcher/fallbackElectron.mjs";
 import { SetupError } from "../../../build/launcher/progress.mjs";
@@ -75,6 +75,18 @@ describe("the display check", () => {
   it("takes X or Wayland", () => {
     checkDisplay({ DISPLAY: ":0" }, "linux");
     checkDisplay({ WAYLAND_DISPLAY: "wayland-0" }, "linux");
+  });
+});
+
+describe("the screen check", () => {
+  it("refuses a screen of this computer that nobody serves", async () => {
+    await expect(checkScreenAnswers({ DISPLAY: ":64999" }, "linux")).rejects.toThrow(/no X server answers/);
+  });
+
+  it("leaves other computers, Wayland and other systems alone", async () => {
+    await checkScreenAnswers({ DISPLAY: "elsewhere:0" }, "linux");
+    await checkScreenAnswers({ DISPLAY: ":64999", WAYLAND_DISPLAY: "wayland-0" }, "linux");
+    await checkScreenAnswers({ DISPLAY: ":64999" }, "darwin");
   });
 });
 
