@@ -1,0 +1,117 @@
+import { maxFrameBytes } from "../port";
+
+/**
+ * Frames on a byte stream, as QEMU's `-netdev stream`: each frame follows its length as a 4-byte big-endian number.
+ *
+ * The bytes come from a peer that is not trusted: a length of zero or beyond `maxFrameBytes` ends the stream, because
+ * nothing after it can be told apart any more.
+ */
+export const headerBytes = 4;
+
+/** Shorter than any Ethernet header (two addresses and a type) is no frame. */
+export const minFrameBytes = 14;
+
+/** Takes chunks as they arrive and hands out whole frames as views into them, copying only a frame that spans chunks. */
+export class FrameDecoder {
+  /** The beginning of a frame whose end has not come yet, header included. Grows to one frame at most. */
+  private readonly partial = new Uint8Array(headerBytes + maxFrameBytes);
+  private have = 0;
+
+  /**
+   * Calls `frame` for each complete frame, in order. Views are valid until `frame` returns.
+   * Returns the reason why the stream cannot be read on, or undefined.
+   */
+  push(chunk: Uint8Array, frame: (frame: Uint8Array) => void): string | undefined {
+    let at = 0;
+    if (this.have > 0) {
+      at = this.take(chunk, 0, headerBytes);
+      if (this.have < headerBytes) return undefined;
+      const length = lengthAt(this.partial, 0);
+      const reason = refuse(length);
+      if (reason) return reason;
+      at = this.take(chunk, at, headerBytes + length);
+      if (this.have < headerBytes + length) return undefined;
+      this.have = 0;
+      frame(this.partial.subarray(headerBytes, headerBytes + length));
+    }
+    while (chunk.length - at >= headerBytes) {
+      const length = lengthAt(chunk, at);
+      const reason = refuse(length);
+      if (reason) return reason;
+      if (chunk.length - at < headerBytes + length) break;
+      frame(chunk.subarray(at + headerBytes, at + headerBytes + length));
+      at += headerBytes + length;
+    }
+    this.take(chunk, at, headerBytes + maxFrameBytes);
+    return undefined;
+  }
+
+  /** Moves bytes of `chunk` from `at` into the partial frame until it holds `target` bytes; returns the new position. */
+  private take(chunk: Uint8Array, at: number, target: number): number {
+    const count = Math.max(0, Math.min(target - this.have, chunk.length - at));
+    this.partial.set(chunk.subarray(at, at + count), this.have);
+    this.have += count;
+    return at + count;
+  }
+}
+
+/** Collects frames, each behind its length, into one buffer, so that a burst becomes one write. */
+export class FrameBatch {
+  private buffer: Uint8Array;
+  private used = 0;
+
+  constructor(private readonly initialBytes = 64 * 1024) {
+    this.buffer = new Uint8Array(initialBytes);
+  }
+
+  get bytes(): number {
+    return this.used;
+  }
+
+  /** Reserves room for a frame of `length` bytes, writes its header and returns where its bytes belong. */
+  append(length: number): Uint8Array {
+    const needed = this.used + headerBytes + length;
+    if (needed > this.buffer.length) {
+      const grown = new Uint8Array(Math.max(needed, this.buffer.length * 2));
+      grown.set(this.buffer.subarray(0, this.used));
+      this.buffer = grown;
+    }
+    const buffer = this.buffer;
+    let at = this.used;
+    buffer[at++] = length >>> 24;
+    buffer[at++] = length >>> 16;
+    buffer[at++] = length >>> 8;
+    buffer[at++] = length;
+    this.used = at + length;
+    return buffer.subarray(at, at + length);
+  }
+
+  /** Hands the collected bytes over for good and starts afresh. */
+  drain(): Uint8Array {
+    const whole = this.buffer.subarray(0, this.used);
+    this.used = 0;
+    // Copying a few frames is cheaper than a new buffer; a full buffer is better given away.
+    if (whole.length < this.initialBytes / 4) return whole.slice();
+    this.buffer = new Uint8Array(this.initialBytes);
+    return whole;
+  }
+}
+
+/** Walks a batch made by `FrameBatch`, which is trusted to be well formed. */
+export function forEachFrame(batch: Uint8Array, frame: (frame: Uint8Array) => void): void {
+  for (let at = 0; at + headerBytes <= batch.length; ) {
+    const length = lengthAt(batch, at);
+    frame(batch.subarray(at + headerBytes, at + headerBytes + length));
+    at += headerBytes + length;
+  }
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  return (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0;
+}
+
+function refuse(length: number): string | undefined {
+  if (length > maxFrameBytes) return `a frame of ${length} bytes is longer than the ${maxFrameBytes} bytes allowed`;
+  if (length < minFrameBytes) return `a frame of ${length} bytes is shorter than an Ethernet header`;
+  return undefined;
+}
