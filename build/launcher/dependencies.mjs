@@ -3,8 +3,9 @@
 import { join } from "node:path";
 import { lastLines, runNpm } from "./commands.mjs";
 import { readJsonIfValid } from "./files.mjs";
-import { checkout } from "./paths.mjs";
+import { checkout, localCache } from "./paths.mjs";
 import { SetupError } from "./progress.mjs";
+import { whileHolding } from "./setupLock.mjs";
 
 const oldestNode = [20, 19];
 
@@ -46,19 +47,27 @@ export function whyInstall(wanted, installed) {
 
 /** Installs the packages when needed. */
 export async function installDependencies(progress) {
-  const reason = whyInstall(
+  if (reasonToInstall() === undefined) return;
+  await whileHolding(join(localCache, "dependencies.lock"), progress, async () => {
+    // Whoever held it before may have installed them.
+    const reason = reasonToInstall();
+    if (reason !== undefined) await progress.during(`Installing npm packages (${reason})`, npmInstall);
+  });
+}
+
+function reasonToInstall() {
+  return whyInstall(
     readJsonIfValid(join(checkout, "package-lock.json")),
     readJsonIfValid(join(checkout, "node_modules", ".package-lock.json")),
   );
-  if (reason === undefined) return;
-  await progress.during(`Installing npm packages (${reason})`, async () => {
-    // Only errors: the current Electron asks for a newer Node than the tools need, which would look like a fault here.
-    const result = await runNpm(["ci", "--loglevel=error"], { cwd: checkout, seconds: 15 * 60 });
-    if (result.code !== 0) {
-      throw new SetupError(
-        `npm could not install the packages${result.timedOut ? " within 15 minutes" : ""}:\n${lastLines(result.errors || result.output)}`,
-        "Check the network connection and run this again; `npm ci` shows everything npm has to say.",
-      );
-    }
-  });
+}
+
+async function npmInstall() {
+  // Only errors: the current Electron asks for a newer Node than the tools need, which would look like a fault here.
+  const result = await runNpm(["ci", "--loglevel=error"], { cwd: checkout, seconds: 15 * 60 });
+  if (result.code === 0) return;
+  throw new SetupError(
+    `npm could not install the packages${result.timedOut ? " within 15 minutes" : ""}:\n${lastLines(result.errors || result.output)}`,
+    "Check the network connection and run this again; `npm ci` shows everything npm has to say.",
+  );
 }
