@@ -17,7 +17,8 @@ export function pagePortFor(mainPort: MessagePort): MessagePort {
     while (waiting.length > 0 && credit.free >= maxPiece) {
       const bytes = waiting.shift()!;
       credit.spend(bytes.byteLength);
-      mainPort.postMessage(bytes, [bytes]);
+      // Not transferred: Electron's main process drops a message with a transferred buffer.
+      mainPort.postMessage(bytes);
     }
     if (closing && waiting.length === 0) {
       mainPort.postMessage({ end: true });
