@@ -20,6 +20,8 @@ export const headBytes = 128 * 1024;
 export type Recognised = Pick<FileInspection, "kind" | "format" | "label" | "bootable"> & {
   /** What it is, for people: "a QCOW2 disk image". */
   readonly noun: string;
+  /** A kernel that needs a 64-bit processor. */
+  readonly needs64Bit?: boolean;
 };
 
 /** Bytes of plain text in Latin-1, so that signatures with high bytes can be written down. */
@@ -48,7 +50,12 @@ function container({ head, tail }: Sample): Recognised | undefined {
 
 /** Linux boot protocol (Documentation/arch/x86/boot.rst): boot_flag at 0x1fe, "HdrS" at 0x202. */
 function kernel(head: Uint8Array): Recognised | undefined {
-  if (has(head, 0x1fe, "\x55\xaa") && has(head, 0x202, "HdrS")) return { kind: "kernel", format: "bzImage", bootable: true, noun: "a Linux kernel" };
+  if (has(head, 0x1fe, "\x55\xaa") && has(head, 0x202, "HdrS")) {
+    // xloadflags at 0x236 exist since protocol 2.12; bit 0 is XLF_KERNEL_64.
+    const protocol = (head[0x207] ?? 0) * 256 + (head[0x206] ?? 0);
+    const needs64Bit = protocol >= 0x20c && ((head[0x236] ?? 0) & 1) !== 0;
+    return { kind: "kernel", format: "bzImage", bootable: true, noun: needs64Bit ? "a 64-bit Linux kernel" : "a Linux kernel", needs64Bit };
+  }
   if (has(head, 0, "\x7fELF")) return { kind: "unknown", format: "elf", noun: "an ELF program or an unpacked kernel" };
   return undefined;
 }
@@ -106,7 +113,7 @@ function initrd(head: Uint8Array): Recognised | undefined {
 function unpackedStart(head: Uint8Array): Uint8Array | undefined {
   try {
     // A stream that is cut off is no error with this flush; the cap keeps a bomb small.
-    return gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 64 * 1024 * 1024 });
+    return gunzipSync(head.subarray(0, 16 * 1024), { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: 32 * 1024 * 1024 });
   } catch {
     return undefined; // Damaged, or a bomb: neither is an initrd.
   }

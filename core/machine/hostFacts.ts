@@ -13,6 +13,8 @@ export interface HostFacts {
   readonly memoryAvailableMiB: number;
   /** Free space on the file system the home is on, for this user. */
   readonly diskFreeBytes: number;
+  /** The size of that file system. */
+  readonly diskTotalBytes: number;
 }
 
 export async function readHostFacts(home: string): Promise<HostFacts> {
@@ -22,7 +24,7 @@ export async function readHostFacts(home: string): Promise<HostFacts> {
     cpus: availableParallelism(),
     memoryTotalMiB: Math.floor(total / MiB),
     memoryAvailableMiB: Math.floor(Math.min(await availableMemory(), total) / MiB),
-    diskFreeBytes: await freeBytes(home),
+    ...(await diskSpace(home)),
   };
 }
 
@@ -44,13 +46,13 @@ export function parseAvailable(meminfo: string): number | undefined {
   return match ? Number(match[1]) * 1024 : undefined;
 }
 
-/** Free bytes on the file system of `path`, or of its nearest folder that exists. */
-export async function freeBytes(path: string): Promise<number> {
+/** The file system of `path`, or of its nearest folder that exists. */
+export async function diskSpace(path: string): Promise<{ diskFreeBytes: number; diskTotalBytes: number }> {
   try {
-    const { bavail, bsize } = await statfs(path);
-    return bavail * bsize;
+    const { bavail, blocks, bsize } = await statfs(path);
+    return { diskFreeBytes: bavail * bsize, diskTotalBytes: blocks * bsize };
   } catch (failure) {
     if (!isMissing(failure) || dirname(path) === path) throw failure;
-    return freeBytes(dirname(path));
+    return diskSpace(dirname(path));
   }
 }

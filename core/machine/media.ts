@@ -10,6 +10,8 @@ import { headBytes, recognise, type Recognised } from "./fileFormats";
 export interface Inspection extends FileInspection {
   /** "a QCOW2 disk image"; for messages. */
   readonly noun: string;
+  /** A kernel that needs a 64-bit processor. */
+  readonly needs64Bit?: boolean;
 }
 
 /**
