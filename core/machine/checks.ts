@@ -1,0 +1,325 @@
+import { constants } from "node:fs";
+import { access, realpath, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { formatSize, MiB } from "../base/bytes";
+import { TerrariumError, type ErrorCode } from "../contract/errors";
+import type { BootConfig, DiskSpec, EngineChoice, EngineInfo, Finding, HostInfo, MachineConfig, MachinePatch, MachineSpec } from "../contract/model";
+import { allocatedBytes } from "../storage/sparseCopy";
+import { errno, isMissing } from "../storage/fileErrors";
+import { comparable } from "./folderName";
+import type { HostFacts } from "./hostFacts";
+import type { RegisteredMachine } from "./machineFolders";
+import { inspectFile, judgeImage, type Purpose } from "./media";
+import type { Starter } from "./starter";
+
+/** A finding with the code of the error it becomes. */
+export interface CheckFinding extends Finding {
+  readonly code: ErrorCode;
+}
+
+/** What specifications are checked against. */
+export interface CheckContext {
+  readonly facts: HostFacts;
+  readonly machines: readonly RegisteredMachine[];
+  readonly starter: Starter;
+  readonly networkModes: HostInfo["networkModes"];
+  /** The engine that would run a machine. May throw TerrariumError when there is none. */
+  resolveEngine(machine: { engine: EngineChoice; memoryMiB: number; cpus: number }): EngineInfo;
+}
+
+/** The first finding that forbids going on, as an error; undefined when there is none. */
+export function firstError(findings: readonly CheckFinding[]): TerrariumError | undefined {
+  const finding = findings.find(({ level }) => level === "error");
+  return finding && new TerrariumError(finding.code, finding.message, finding.remedy);
+}
+
+/** Collects findings about one machine. */
+class Findings {
+  readonly list: CheckFinding[] = [];
+
+  constructor(readonly context: CheckContext) {}
+
+  error(field: string, code: ErrorCode, message: string, remedy?: string): void {
+    this.list.push({ field, level: "error", code, message, remedy });
+  }
+
+  warning(field: string, code: ErrorCode, message: string, remedy?: string): void {
+    this.list.push({ field, level: "warning", code, message, remedy });
+  }
+}
+
+/** Checks a machine to be created. */
+export async function checkSpec(spec: MachineSpec, context: CheckContext): Promise<CheckFinding[]> {
+  const findings = new Findings(context);
+  checkName(findings, spec.name);
+  const engine = checkEngine(findings, spec);
+  if (engine) {
+    checkMemory(findings, spec.memoryMiB, engine);
+    checkCpus(findings, spec.cpus, engine);
+    checkCount(findings, "disks", spec.disks.length, engine.capabilities.maxDisks);
+  }
+  checkMemoryForHost(findings, spec.memoryMiB);
+  await checkBoot(findings, spec.boot, spec.memoryMiB, engine);
+  checkBootable(findings, spec.boot, spec.disks.length > 0, spec.medium !== undefined);
+  await checkDiskSpecs(findings, spec.disks, engine);
+  if (spec.medium !== undefined) await checkImage(findings, "medium", spec.medium, "medium");
+  checkAdapters(findings, spec.adapters, engine);
+  return findings.list;
+}
+
+/** Checks a change of a machine's settings; only what it changes is looked at. */
+export async function checkPatch(machine: RegisteredMachine & { readonly config: MachineConfig }, patch: MachinePatch, context: CheckContext): Promise<CheckFinding[]> {
+  const findings = new Findings(context);
+  const { config } = machine;
+  const after = { engine: patch.engine ?? config.engine, memoryMiB: patch.memoryMiB ?? config.memoryMiB, cpus: patch.cpus ?? config.cpus };
+  const boot = patch.boot ?? config.boot;
+  if (patch.name !== undefined) checkName(findings, patch.name, machine.id);
+  const hardwareChanges = patch.engine !== undefined || patch.memoryMiB !== undefined || patch.cpus !== undefined;
+  const engine = hardwareChanges ? checkEngine(findings, after) : engineOf(context, after);
+  if (engine && hardwareChanges) {
+    checkMemory(findings, after.memoryMiB, engine);
+    checkCpus(findings, after.cpus, engine);
+  }
+  if (patch.memoryMiB !== undefined) checkMemoryForHost(findings, patch.memoryMiB);
+  if (patch.boot !== undefined || patch.memoryMiB !== undefined) await checkBoot(findings, boot, after.memoryMiB, engine);
+  const removed = patch.removeDisks ?? [];
+  for (const id of removed) if (!config.disks.some((disk) => disk.id === id)) findings.error("disks", "not-found", `"${config.name}" has no disk ${id}.`, `Its disks are: ${config.disks.map((disk) => disk.id).join(", ") || "none"}.`);
+  const added = patch.addDisks ?? [];
+  if (engine && added.length > 0) checkCount(findings, "disks", config.disks.filter((disk) => !removed.includes(disk.id)).length + added.length, engine.capabilities.maxDisks);
+  await checkDiskSpecs(findings, added, engine);
+  if (typeof patch.medium === "string") await checkImage(findings, "medium", patch.medium, "medium");
+  if (patch.adapters !== undefined) checkAdapters(findings, patch.adapters, engine, machine.id);
+  return findings.list;
+}
+
+/** Checks whether a machine can start now: the host's free memory, and every file the machine needs. */
+export async function checkStart(machine: RegisteredMachine & { readonly config: MachineConfig }, context: CheckContext): Promise<CheckFinding[]> {
+  const findings = new Findings(context);
+  const { config, folder } = machine;
+  const engine = checkEngine(findings, config);
+  if (engine) {
+    checkMemory(findings, config.memoryMiB, engine);
+    checkCpus(findings, config.cpus, engine);
+  }
+  const { memoryAvailableMiB, diskFreeBytes } = context.facts;
+  if (config.memoryMiB > memoryAvailableMiB) {
+    findings.error("memoryMiB", "insufficient-resources", `"${config.name}" has ${megabytes(config.memoryMiB)} of memory, and this computer has ${megabytes(memoryAvailableMiB)} free.`, "Shut down other machines or programs, or give the machine less memory.");
+  }
+  if (diskFreeBytes < lowDiskBytes) findings.warning("disks", "disk-full", `Only ${formatSize(diskFreeBytes)} are free on the disk the machine is on.`, "Free some space, or the machine may stop when it writes.");
+  await checkBoot(findings, config.boot, config.memoryMiB, engine);
+  for (const [index, disk] of config.disks.entries()) await checkDisk(findings, `disks.${index}`, disk, folder, engine);
+  for (const drive of config.drives) if (drive.medium !== null) await checkImage(findings, "medium", drive.medium, "medium", `Take it out of the drive: terrarium set "${config.name}" medium=`);
+  checkAdapters(findings, config.adapters, engine, machine.id);
+  return findings.list;
+}
+
+/** Below this a guest that writes will soon meet a full disk. */
+const lowDiskBytes = 256 * MiB;
+
+function megabytes(mib: number): string {
+  return formatSize(mib * MiB);
+}
+
+function checkName(findings: Findings, name: string, exceptId?: string): void {
+  const wanted = comparable(name);
+  const holder = findings.context.machines.find((machine) => machine.id !== exceptId && comparable(machine.name) === wanted);
+  if (holder) findings.error("name", "name-taken", `There is already a machine called "${holder.name}".`, "Choose another name.");
+}
+
+function engineOf(context: CheckContext, machine: { engine: EngineChoice; memoryMiB: number; cpus: number }): EngineInfo | undefined {
+  try {
+    return context.resolveEngine(machine);
+  } catch (failure) {
+    if (failure instanceof TerrariumError) return undefined;
+    throw failure;
+  }
+}
+
+function checkEngine(findings: Findings, machine: { engine: EngineChoice; memoryMiB: number; cpus: number }): EngineInfo | undefined {
+  try {
+    const engine = findings.context.resolveEngine(machine);
+    if (!engine.available) findings.error("engine", engine.problem?.code ?? "unavailable", engine.problem?.message ?? `${engine.label} is not available on this computer.`, engine.problem?.remedy);
+    return engine;
+  } catch (failure) {
+    if (!(failure instanceof TerrariumError)) throw failure;
+    findings.error("engine", failure.code, failure.message, failure.remedy);
+    return undefined;
+  }
+}
+
+function checkMemory(findings: Findings, memoryMiB: number, engine: EngineInfo): void {
+  const { minMemoryMiB, maxMemoryMiB } = engine.capabilities;
+  if (memoryMiB < minMemoryMiB) findings.error("memoryMiB", "invalid-input", `${engine.label} needs at least ${megabytes(minMemoryMiB)} of memory for a machine.`, `Give it ${megabytes(minMemoryMiB)} or more.`);
+  if (memoryMiB > maxMemoryMiB) findings.error("memoryMiB", "unsupported", `${engine.label} gives a machine at most ${maxMemoryMiB} MB of memory.`, `Choose ${maxMemoryMiB} MB or less, or another engine.`);
+}
+
+function checkMemoryForHost(findings: Findings, memoryMiB: number): void {
+  const { memoryTotalMiB, memoryAvailableMiB } = findings.context.facts;
+  if (memoryMiB > memoryTotalMiB) {
+    findings.error("memoryMiB", "insufficient-resources", `This computer has ${megabytes(memoryTotalMiB)} of memory; a machine cannot have ${megabytes(memoryMiB)}.`, `Choose at most ${megabytes(Math.floor(memoryTotalMiB * 0.75))}.`);
+  } else if (memoryMiB > memoryAvailableMiB) {
+    findings.warning("memoryMiB", "insufficient-resources", `Only ${megabytes(memoryAvailableMiB)} of memory are free now; the machine will not start until there is more.`, "Choose less, or free memory before you start it.");
+  }
+}
+
+function checkCpus(findings: Findings, cpus: number, engine: EngineInfo): void {
+  const { maxCpus } = engine.capabilities;
+  if (cpus > maxCpus) findings.error("cpus", "unsupported", `${engine.label} gives a machine at most ${maxCpus} ${maxCpus === 1 ? "processor" : "processors"}.`, `Choose ${maxCpus}.`);
+  else if (cpus > findings.context.facts.cpus) findings.warning("cpus", "insufficient-resources", `This computer has ${findings.context.facts.cpus} processors; more than that make a machine slower.`, `Choose at most ${findings.context.facts.cpus}.`);
+}
+
+function checkCount(findings: Findings, field: string, count: number, most: number): void {
+  if (count > most) findings.error(field, "unsupported", `A machine has at most ${most} disks.`, "Take some out.");
+}
+
+async function checkBoot(findings: Findings, boot: BootConfig, memoryMiB: number, engine: EngineInfo | undefined): Promise<void> {
+  if (boot.kind === "starter") {
+    const { info, guest } = findings.context.starter;
+    if (!guest) findings.error("boot", info.problem?.code ?? "unavailable", info.problem?.message ?? "The starter guest is missing.", info.problem?.remedy);
+    else checkInitrdFits(findings, memoryMiB, guest.initrdBytes);
+  } else if (boot.kind === "firmware") {
+    // The firmware comes with the starter guest's packages.
+    const { info, guest } = findings.context.starter;
+    if (!guest) findings.error("boot", info.problem?.code ?? "unavailable", info.problem?.message ?? "The firmware is missing.", info.problem?.remedy);
+  } else {
+    const kernel = await checkImage(findings, "boot", boot.kernel, "kernel");
+    if (kernel?.needs64Bit && engine && !engine.capabilities.x86_64) findings.error("boot", "image-unusable", `${boot.kernel} is a 64-bit kernel, and ${engine.label} runs 32-bit guests.`, "Choose a 32-bit kernel (Debian: linux-image-686), or another engine.");
+    if (boot.initrd !== undefined) {
+      const initrd = await checkImage(findings, "boot", boot.initrd, "initrd");
+      if (initrd) checkInitrdFits(findings, memoryMiB, initrd.sizeBytes);
+    }
+  }
+}
+
+/** The kernel needs room for itself beside the packed RAM disk. */
+function checkInitrdFits(findings: Findings, memoryMiB: number, initrdBytes: number): void {
+  const least = 64 + Math.ceil(initrdBytes / MiB);
+  if (memoryMiB < least) findings.error("memoryMiB", "invalid-input", `This guest needs at least ${least} MB of memory.`, `Give it ${least} MB or more.`);
+}
+
+function checkBootable(findings: Findings, boot: BootConfig, hasDisk: boolean, hasMedium: boolean): void {
+  if (boot.kind === "firmware" && !hasDisk && !hasMedium) findings.warning("boot", "invalid-input", "The machine has neither a disk nor a medium to start from.", "Add a disk image, or an ISO.");
+}
+
+async function checkImage(findings: Findings, field: string, path: string, purpose: Purpose, remedy?: string): Promise<Awaited<ReturnType<typeof inspectFile>> | undefined> {
+  const inspection = await inspectFile(path);
+  const finding = judgeImage(inspection, purpose);
+  if (finding?.level === "error") {
+    findings.error(field, "image-unusable", finding.message, remedy ?? finding.remedy);
+    return undefined;
+  }
+  if (finding) findings.warning(field, "image-unusable", finding.message, finding.remedy);
+  return inspection;
+}
+
+async function checkDiskSpecs(findings: Findings, specs: readonly DiskSpec[], engine: EngineInfo | undefined): Promise<void> {
+  const { facts, machines } = findings.context;
+  let copied = 0;
+  const linked = new Set<string>();
+  for (const [index, spec] of specs.entries()) {
+    const field = `disks.${index}`;
+    if ("sizeBytes" in spec) {
+      checkNewDisk(findings, field, spec.sizeBytes);
+      continue;
+    }
+    const inspection = await inspectFile(spec.image);
+    const finding = judgeImage(inspection, "disk", engine?.capabilities.diskFormats);
+    if (finding) findings[finding.level](field, "image-unusable", finding.message, finding.remedy);
+    if (finding?.level === "error") continue;
+    if (spec.mode === "copy") {
+      copied += await allocatedBytes(spec.image);
+      continue;
+    }
+    const real = await realpath(spec.image);
+    const user = await imageUser(real, machines);
+    if (user) findings.error(field, "locked", `${spec.image} is a disk of "${user}" already; two machines on one disk would destroy it.`, "Copy the image instead of using it in place.");
+    if (linked.has(real)) findings.error(field, "locked", `${spec.image} is given twice.`, "Give each disk an image of its own.");
+    linked.add(real);
+    if (!(await mayWrite(real))) findings.error(field, "read-only", `${spec.image} cannot be written; a disk that is used in place must be.`, "Copy the image, or give yourself write permission for it.");
+  }
+  if (copied > facts.diskFreeBytes) findings.error("disks", "disk-full", `Copying the images takes ${formatSize(copied)}, and ${formatSize(facts.diskFreeBytes)} are free.`, "Free some space, or use the images in place.");
+}
+
+function checkNewDisk(findings: Findings, field: string, sizeBytes: number): void {
+  const { diskFreeBytes, diskTotalBytes } = findings.context.facts;
+  if (sizeBytes > diskTotalBytes) findings.error(field, "insufficient-resources", `A disk of ${formatSize(sizeBytes)} is larger than the whole disk of this computer (${formatSize(diskTotalBytes)}).`, `Choose at most ${formatSize(diskFreeBytes)}, which are free.`);
+  else if (sizeBytes > diskFreeBytes) findings.warning(field, "disk-full", `Only ${formatSize(diskFreeBytes)} are free; a disk of ${formatSize(sizeBytes)} cannot be filled.`, "Choose a smaller disk, or free some space before it fills up.");
+}
+
+/** The machine one of whose disk files this is. */
+async function imageUser(real: string, machines: readonly RegisteredMachine[]): Promise<string | undefined> {
+  for (const machine of machines) {
+    for (const layer of machine.config?.disks.flatMap((disk) => disk.layers) ?? []) {
+      if ((await realpathIfThere(resolve(machine.folder, layer.file))) === real) return machine.name;
+    }
+  }
+  return undefined;
+}
+
+async function realpathIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await realpath(path);
+  } catch (failure) {
+    if (errno(failure) === undefined) throw failure;
+    return undefined; // Missing or unreachable: then it is not the file that was just inspected.
+  }
+}
+
+async function mayWrite(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.R_OK | constants.W_OK);
+    return true;
+  } catch (failure) {
+    if (errno(failure) === undefined) throw failure;
+    return false;
+  }
+}
+
+async function checkDisk(findings: Findings, field: string, disk: MachineConfig["disks"][number], folder: string, engine: EngineInfo | undefined): Promise<void> {
+  for (const [index, layer] of disk.layers.entries()) {
+    const path = resolve(folder, layer.file);
+    if (engine && !engine.capabilities.diskFormats.includes(layer.format)) findings.error(field, "unsupported", `${engine.label} cannot use ${path}: it is in the format ${layer.format}.`, "Choose another engine, or convert the disk.");
+    const fault = await diskFault(path, index === disk.layers.length - 1, layer.format === "raw" ? disk.sizeBytes : undefined);
+    if (fault) findings.error(field, fault.code, `${disk.id}: ${fault.message}`, fault.remedy);
+  }
+  const top = disk.layers[disk.layers.length - 1];
+  const others = findings.context.machines.filter((machine) => machine.folder !== folder);
+  const real = top && (await realpathIfThere(resolve(folder, top.file)));
+  const user = real === undefined ? undefined : await imageUser(real, others);
+  if (user) findings.error(field, "locked", `${disk.id}: ${real} is a disk of "${user}" as well; two machines on one disk would destroy it.`, "Copy the image, and use the copy in one of the two.");
+}
+
+async function diskFault(path: string, isTop: boolean, sizeBytes: number | undefined): Promise<{ code: ErrorCode; message: string; remedy: string } | undefined> {
+  try {
+    const entry = await stat(path);
+    if (!entry.isFile()) return { code: "image-unusable", message: `${path} is not a file.`, remedy: "Put the disk's file back." };
+    if (sizeBytes !== undefined && Math.floor(entry.size / 512) * 512 < sizeBytes) {
+      return { code: "image-unusable", message: `${path} has ${entry.size} bytes; the disk has ${sizeBytes}. A part of it is missing.`, remedy: "Put a complete copy of the file back." };
+    }
+    await access(path, isTop ? constants.R_OK | constants.W_OK : constants.R_OK);
+    return undefined;
+  } catch (failure) {
+    if (isMissing(failure)) return { code: "image-unusable", message: `${path} is missing.`, remedy: "Put the file back, connect the drive it is on, or take the disk out of the machine." };
+    if (errno(failure) === undefined) throw failure;
+    return { code: "image-unusable", message: `${path} cannot be ${isTop ? "written" : "read"} (${errno(failure)}).`, remedy: `Give yourself permission for ${path}.` };
+  }
+}
+
+const named: readonly string[] = ["nat-network", "internal", "host-only", "bridged"];
+
+function checkAdapters(findings: Findings, adapters: MachineSpec["adapters"], engine: EngineInfo | undefined, machineId?: string): void {
+  const { networkModes, machines } = findings.context;
+  if (engine && adapters.length > engine.capabilities.maxAdapters) findings.error("adapters", "unsupported", `A machine has at most ${engine.capabilities.maxAdapters} adapters.`, "Take some out.");
+  const seen = new Set<string>();
+  for (const [index, { attachment, mac }] of adapters.entries()) {
+    const field = `adapters.${index}`;
+    const mode = networkModes.find((entry) => entry.mode === attachment.mode);
+    if (mode && !mode.available) findings.error(field, "unavailable", `The network mode "${attachment.mode}" cannot be used: ${mode.reason ?? "it is not available on this computer."}`, "Choose another mode for this adapter.");
+    else if (named.includes(attachment.mode) && attachment.network === undefined) findings.error(field, "invalid-input", `The network mode "${attachment.mode}" needs the name of a network.`, "Name the network.");
+    if (mac === undefined) continue;
+    const holder = machines.find((machine) => machine.id !== machineId && machine.config?.adapters.some((adapter) => adapter.mac === mac));
+    if (holder) findings.warning(field, "invalid-input", `"${holder.name}" has an adapter with the same address ${mac}; on one network they would disturb each other.`, "Leave the address out, and a new one is made.");
+    if (seen.has(mac)) findings.error(field, "invalid-input", `Two adapters have the address ${mac}.`, "Leave the address out, and a new one is made.");
+    seen.add(mac);
+  }
+}
