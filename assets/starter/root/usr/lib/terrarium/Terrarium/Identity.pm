@@ -24,7 +24,7 @@ sub checked {
     my %shapes = (
         hostname => qr/\A(?!-)[A-Za-z0-9-]{1,63}(?<!-)\z/,
         machineId => qr/\A[0-9a-f]{32}\z/,
-        authorizedKeys => qr/\A[^\0]{0,65536}\z/,
+        authorizedKeys => qr/\A[^\0]*\z/,
     );
     for my $name (sort keys %shapes) {
         next unless defined $given->{$name};
@@ -164,7 +164,8 @@ sub prepare {
     end_session($_) for @terminals;
     my $error = Terrarium::Disk::release();
     return $error if $error;
-    unlink $host_key, "$host_key.new", $authorized_keys, "/etc/machine-id", "/root/.ash_history", glob("/run/lease.*");
+    unlink $host_key, "$host_key.new", $authorized_keys, "/etc/machine-id", "/root/.ash_history",
+        map { "/run/$_" } grep { /^lease\./ } Terrarium::System::names_in("/run");
     restart_sshd();
     $error = set_name($nobody) || Terrarium::System::write_file("/etc/resolv.conf", "", 0644);
     return $error if $error;

@@ -97,7 +97,6 @@ sub thaw { return freeze_ioctl($_[0], 0xc0045878) }
 
 sub freeze_ioctl {
     my ($place, $request) = @_;
-    opendir(my $unused, $place) or return "$place: $!";
     sysopen(my $folder, $place, 0x10000) or return "$place: $!"; # O_RDONLY | O_DIRECTORY
     return ioctl($folder, $request, 0) ? "" : "$place: $!";
 }
@@ -109,6 +108,12 @@ sub file_system_bytes {
     return undef if syscall($call{statfs64}, $place, 84, $statistics) != 0;
     my ($type, $block, $total_low, $total_high, $free_low, $free_high) = unpack "L6", $statistics;
     return { total => $block * ($total_low + $total_high * 4294967296), free => $block * ($free_low + $free_high * 4294967296) };
+}
+
+sub names_in {
+    my ($folder) = @_;
+    opendir(my $entries, $folder) or return;
+    return sort grep { !/^\./ } readdir $entries;
 }
 
 sub read_file {
