@@ -11,6 +11,7 @@ import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readJsonIfValid, writeFileAtomically } from "./launcher/files.mjs";
 import { checkout, outDirectory } from "./launcher/paths.mjs";
+import { reportFailure, SetupError } from "./launcher/progress.mjs";
 
 const nodeProcess = {
   platform: "node",
@@ -75,8 +76,17 @@ export async function bundle({ names, force = false, report = () => {} } = {}) {
   // A mistake in one bundle must not cut another off in the middle of its files.
   const results = await Promise.allSettled(stale.map((entry) => build(entry, recipe, report)));
   const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+  if (failed !== undefined) throw explain(failed.reason);
   return stale.map((entry) => entry.name);
+}
+
+/** esbuild has shown each mistake with its place already; what is left to say is that there are some. */
+function explain(error) {
+  if (error.errors === undefined) return error;
+  return new SetupError(
+    `The sources could not be bundled: ${error.errors.length} mistake(s), shown above.`,
+    "`npm test -- types` shows what the compiler says to it.",
+  );
 }
 
 /** Bundles one TypeScript file for Node into `outfile`, as the benches need it. */
@@ -199,8 +209,6 @@ if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(
     });
     if (built.length === 0) console.log(`bundle: nothing changed (${Math.round(performance.now() - began)} ms)`);
   } catch (error) {
-    // esbuild has printed each mistake with its place already; anything else is told in full.
-    console.error(error.errors === undefined ? error : `bundle: ${error.errors.length} mistake(s) above`);
-    process.exit(1);
+    process.exitCode = reportFailure(error);
   }
 }

@@ -2,10 +2,9 @@
 //
 //   npm test [-- [--long] [SUITE...] [FILE FILTER...]]
 //
-// Suites: types lint rules unit integration e2e, with --long also long. Words that name no suite choose test files.
+// Suites: types lint rules bundle unit integration e2e, with --long also long. Words that name no suite choose test files.
 // Exit code 1 on any failure; a test that was skipped, a suite that found no test and a runner that died are failures.
 
-import { bundle } from "./bundle.mjs";
 import { checkNode, installDependencies } from "./launcher/dependencies.mjs";
 import { testPrograms } from "./launcher/debianPackages.mjs";
 import { electronRuntime } from "./launcher/electronRuntime.mjs";
@@ -19,8 +18,14 @@ const unknown = given.filter((word) => word.startsWith("-") && word !== "--long"
 const long = given.includes("--long");
 const named = given.filter((word) => suites.some((suite) => suite.name === word));
 const filters = given.filter((word) => !word.startsWith("-") && !named.includes(word));
-const chosen = suites.filter((suite) => (named.length > 0 ? named.includes(suite.name) : long || !suite.long));
+const chosen = choose();
 const progress = createProgress();
+
+function choose() {
+  const wanted = suites.filter((suite) => (named.length > 0 ? named.includes(suite.name) : long || !suite.long));
+  const bundled = wanted.some((suite) => suite.needs.includes("bundle"));
+  return suites.filter((suite) => wanted.includes(suite) || (bundled && suite.name === "bundle"));
+}
 
 async function setUp() {
   checkNode();
@@ -40,7 +45,6 @@ async function setUp() {
   if (needs.has("guest") && !(await buildStarterGuest(progress))) {
     throw new SetupError("The tests boot the starter guest, and it could not be built.", "The lines above say why.");
   }
-  await bundle({ report: (line) => progress.say(`Bundled ${line}`) });
 }
 
 async function runSuites() {

@@ -3,9 +3,11 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { bundle } from "../bundle.mjs";
 import { killGroup } from "./commands.mjs";
 import { readJsonIfValid } from "./files.mjs";
 import { checkout, localCache } from "./paths.mjs";
+import { SetupError } from "./progress.mjs";
 import { countResults } from "./testResults.mjs";
 import { startVirtualScreen } from "./virtualScreen.mjs";
 
@@ -15,17 +17,18 @@ const work = join(localCache, "test");
 /** @typedef {{ passed: number, failed: number, remarks: string[] }} Count */
 
 /**
- * @type {{ name: string, needs: ("runtime" | "guest" | "programs")[], long?: boolean,
+ * @type {{ name: string, needs: ("bundle" | "runtime" | "guest" | "programs")[], long?: boolean,
  *   run: (filters: string[]) => Promise<Count> }[]}
  */
 export const suites = [
   { name: "types", needs: [], run: checkTypes },
   { name: "lint", needs: [], run: () => asOne("eslint", [join(modules, "eslint/bin/eslint.js"), "--config", "build/eslint.config.mjs", "."], 180) },
   { name: "rules", needs: [], run: () => asOne("dependency rules", ["build/dependencyCheck.mjs"], 60) },
+  { name: "bundle", needs: [], run: makeBundles },
   { name: "unit", needs: [], run: (filters) => vitest("unit", filters, 300) },
-  { name: "integration", needs: ["runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 600, env)) },
-  { name: "e2e", needs: ["runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 720, env)) },
-  { name: "long", long: true, needs: ["runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("long", filters, 7200, env)) },
+  { name: "integration", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 600, env)) },
+  { name: "e2e", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 720, env)) },
+  { name: "long", long: true, needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("long", filters, 7200, env)) },
 ];
 
 /** Every layer is compiled with its own tsconfig, so that a window sees no Node and the core no window. */
@@ -44,6 +47,16 @@ async function checkTypes() {
   }
   const failed = counts.some((count) => count.failed > 0) ? 1 : 0;
   return { passed: 1 - failed, failed, remarks: counts.flatMap((count) => count.remarks) };
+}
+
+async function makeBundles() {
+  try {
+    await bundle({ report: (line) => console.log(`  ${line}`) });
+    return { passed: 1, failed: 0, remarks: [] };
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    return { passed: 0, failed: 1, remarks: [error.message] };
+  }
 }
 
 /** A check that passes or fails as a whole. */
@@ -71,7 +84,10 @@ async function vitest(project, filters, seconds, env = process.env) {
     `--outputFile.json=${report}`,
     ...filters,
   ];
-  const { code, timedOut } = await runShown(args, env, seconds);
+  // A test that forgot to make a home of its own must not come near the machines of whoever runs it.
+  const home = join(work, "home");
+  rmSync(home, { recursive: true, force: true });
+  const { code, timedOut } = await runShown(args, { ...env, TERRARIUM_HOME: home }, seconds);
   const count = countResults(readJsonIfValid(report), code);
   if (timedOut) count.remarks.push(`${project}: not finished after ${seconds} s, ended`);
   return count;
