@@ -8,7 +8,7 @@ import { delimiter, join } from "node:path";
  * Runs a program to its end.
  * @param {string} command
  * @param {string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, seconds?: number, show?: boolean, lines?: (line: string) => void }} options
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, seconds?: number, show?: boolean }} options
  *   `seconds` is the limit, after which the program and its children are killed; `show` lets it write to our own standard
  *   error instead of being collected (so that our standard output stays ours)
  * @returns {Promise<{ code: number | null, output: string, errors: string, timedOut: boolean }>} `code` is null when it

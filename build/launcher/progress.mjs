@@ -13,7 +13,7 @@ export class SetupError extends Error {
   }
 }
 
-/** @param {{ stream?: NodeJS.WriteStream, verbose?: boolean, quietSteps?: boolean }} options */
+/** @param {{ stream?: NodeJS.WriteStream, verbose?: boolean }} options */
 export function createProgress({ stream = process.stdout, verbose = false } = {}) {
   const line = (text) => stream.write(`${text}\n`);
   return {
