@@ -8,26 +8,25 @@ import { delimiter, join } from "node:path";
  * Runs a program to its end.
  * @param {string} command
  * @param {string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, seconds?: number, show?: boolean }} options
- *   `seconds` is the limit, after which the program and its children are killed; `show` lets it write to our own standard
- *   error instead of being collected (so that our standard output stays ours)
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, seconds?: number }} options
+ *   `seconds` is the limit, after which the program and its children are killed
  * @returns {Promise<{ code: number | null, output: string, errors: string, timedOut: boolean }>} `code` is null when it
  *   could not be started or was killed
  */
-export function run(command, args, { cwd, env = process.env, seconds, show = false } = {}) {
+export function run(command, args, { cwd, env = process.env, seconds } = {}) {
   return new Promise((resolve) => {
     const ownGroup = seconds !== undefined && process.platform !== "win32";
     const child = spawn(command, args, {
       cwd,
       env,
       detached: ownGroup,
-      stdio: ["ignore", show ? process.stderr : "pipe", show ? process.stderr : "pipe"],
+      stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";
     let errors = "";
     let timedOut = false;
-    child.stdout?.setEncoding("utf8").on("data", (text) => (output += text));
-    child.stderr?.setEncoding("utf8").on("data", (text) => (errors += text));
+    child.stdout.setEncoding("utf8").on("data", (text) => (output += text));
+    child.stderr.setEncoding("utf8").on("data", (text) => (errors += text));
     const stop = () => killGroup(child, ownGroup);
     // In its own group it does not get the terminal's Ctrl+C, so it has to be passed on.
     const interrupted = () => {
