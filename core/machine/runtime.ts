@@ -20,7 +20,7 @@ export interface Runtime {
 export interface RunningProcess {
   readonly execPath: string;
   readonly env: NodeJS.ProcessEnv;
-  readonly versions: { readonly electron?: string };
+  readonly versions: { readonly [name: string]: string | undefined };
 }
 
 /**

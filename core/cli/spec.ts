@@ -1,0 +1,181 @@
+import { randomBytes } from "node:crypto";
+import { resolve } from "node:path";
+import { GiB, MiB, parseSize } from "../base/bytes";
+import { EngineChoice, NetworkMode, type AdapterConfig, type Attachment, type MachineConfig, type MachinePatch, type MachineSpecInput } from "../contract/model";
+import { UsageError } from "./verb";
+
+/** What `create` is given, as it was typed. */
+export interface CreateOptions {
+  readonly template?: string;
+  readonly engine?: string;
+  readonly memory?: string;
+  readonly cpus?: string;
+  readonly disk?: readonly string[];
+  readonly "disk-image"?: readonly string[];
+  readonly "link-image"?: readonly string[];
+  readonly "no-disk"?: boolean;
+  readonly iso?: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly cmdline?: string;
+  readonly net?: readonly string[];
+  readonly group?: string;
+  readonly notes?: string;
+}
+
+const defaultMemoryMiB = { starter: 256, firmware: 512, kernel: 256 };
+const starterDiskBytes = 2 * GiB;
+const defaultCmdline = "console=tty0 console=ttyS0";
+
+/** The specification `machine.create` takes. Whether it fits this host is for the host service to say. */
+export function specFrom(name: string, options: CreateOptions): MachineSpecInput {
+  const boot = bootFrom(options);
+  const images = [...(options["disk-image"] ?? []).map((path) => ({ image: resolve(path), mode: "copy" as const })), ...(options["link-image"] ?? []).map((path) => ({ image: resolve(path), mode: "link" as const }))];
+  const sizes = (options.disk ?? []).map((text) => ({ sizeBytes: size("--disk", text) }));
+  if (options["no-disk"] && images.length + sizes.length > 0) throw new UsageError("--no-disk and a disk cannot be had together.");
+  // As in the wizard: the starter keeps its data on a disk unless it is told otherwise.
+  const ownDisk = boot.kind === "starter" && !options["no-disk"] && images.length + sizes.length === 0;
+  return {
+    name,
+    engine: options.engine === undefined ? "auto" : oneOf("--engine", EngineChoice.options, options.engine),
+    memoryMiB: options.memory === undefined ? defaultMemoryMiB[boot.kind] : memory("--memory", options.memory),
+    cpus: options.cpus === undefined ? 1 : count("--cpus", options.cpus),
+    boot,
+    disks: ownDisk ? [{ sizeBytes: starterDiskBytes }] : [...images, ...sizes],
+    adapters: (options.net ?? ["none"]).map((text) => {
+      const attachment = attachmentFrom("--net", text);
+      return { attachment, plugged: attachment.mode !== "none" };
+    }),
+    ...(options.iso === undefined ? {} : { medium: resolve(options.iso) }),
+    ...(options.group === undefined ? {} : { group: options.group }),
+    ...(options.notes === undefined ? {} : { notes: options.notes }),
+  };
+}
+
+function bootFrom(options: CreateOptions): MachineSpecInput["boot"] {
+  const { template, kernel, initrd, cmdline, iso } = options;
+  if (template !== undefined && template !== "starter") throw new UsageError(`There is no template "${template}". There is: starter.`);
+  if (kernel !== undefined) {
+    if (template !== undefined) throw new UsageError("--template and --kernel cannot be had together.");
+    return { kind: "kernel", kernel: resolve(kernel), cmdline: cmdline ?? defaultCmdline, ...(initrd === undefined ? {} : { initrd: resolve(initrd) }) };
+  }
+  if (initrd !== undefined || cmdline !== undefined) throw new UsageError("--initrd and --cmdline need --kernel.");
+  const hasImage = (options["disk-image"] ?? []).length + (options["link-image"] ?? []).length > 0;
+  if (template === undefined && (iso !== undefined || hasImage)) return { kind: "firmware", order: iso === undefined ? "disk" : "cd" };
+  return { kind: "starter" };
+}
+
+/** The settings `set` knows, for its help. */
+export const settings: readonly (readonly [form: string, meaning: string])[] = [
+  ["name=TEXT", "its name"],
+  ["group=TEXT", "the group it is listed in; empty for none"],
+  ["notes=TEXT", "notes"],
+  ["engine=auto|v86|qemu", "what runs it"],
+  ["memory=SIZE", "memory, like 512M"],
+  ["cpus=N", "processors"],
+  ["iso=FILE", "the image in the CD drive; empty to take it out"],
+  ["boot=starter|disk|cd", "what it boots"],
+  ["kernel=FILE initrd=FILE cmdline=TEXT", "boot this kernel"],
+  ["net0=MODE[:NETWORK]", "where adapter 0 (to 3) is attached"],
+];
+
+/** The change `key=value` words stand for. `config` is the machine's configuration as it is. */
+export function patchFrom(words: readonly string[], config: MachineConfig | undefined): MachinePatch {
+  const patch: MachinePatch = {};
+  const boot: Partial<Record<"kernel" | "initrd" | "cmdline", string>> = {};
+  for (const word of words) {
+    const at = word.indexOf("=");
+    if (at < 1) throw new UsageError(`"${word}" is no setting. Write it as key=value.`);
+    const key = word.slice(0, at);
+    const value = word.slice(at + 1);
+    const adapter = /^net([0-3])$/.exec(key);
+    if (adapter) patch.adapters = withAttachment(patch.adapters ?? config?.adapters ?? [], Number(adapter[1]), attachmentFrom(key, value));
+    else if (key === "kernel" || key === "initrd") boot[key] = value === "" ? "" : resolve(value);
+    else if (key === "cmdline") boot.cmdline = value;
+    else Object.assign(patch, plainSetting(key, value));
+  }
+  if (Object.keys(boot).length > 0) {
+    if (patch.boot) throw new UsageError("boot= and kernel= cannot be had together.");
+    patch.boot = kernelBoot(boot, config);
+  }
+  return patch;
+}
+
+function plainSetting(key: string, value: string): MachinePatch {
+  switch (key) {
+    case "name":
+      return { name: value };
+    case "group":
+      return { group: value === "" ? null : value };
+    case "notes":
+      return { notes: value };
+    case "engine":
+      return { engine: oneOf(key, EngineChoice.options, value) };
+    case "memory":
+      return { memoryMiB: memory(key, value) };
+    case "cpus":
+      return { cpus: count(key, value) };
+    case "iso":
+      return { medium: value === "" ? null : resolve(value) };
+    case "boot": {
+      const what = oneOf(key, ["starter", "disk", "cd"] as const, value);
+      return { boot: what === "starter" ? { kind: "starter" } : { kind: "firmware", order: what } };
+    }
+    default:
+      throw new UsageError(`There is no setting "${key}". There are: ${settings.map(([form]) => form).join(", ")}.`);
+  }
+}
+
+function kernelBoot(changed: Partial<Record<"kernel" | "initrd" | "cmdline", string>>, config: MachineConfig | undefined): MachineConfig["boot"] {
+  const now = config?.boot.kind === "kernel" ? config.boot : undefined;
+  const kernel = changed.kernel ?? now?.kernel;
+  if (!kernel) throw new UsageError("initrd= and cmdline= need kernel=.");
+  const initrd = changed.initrd ?? now?.initrd;
+  return { kind: "kernel", kernel, cmdline: changed.cmdline ?? now?.cmdline ?? defaultCmdline, ...(initrd ? { initrd } : {}) };
+}
+
+function withAttachment(adapters: readonly AdapterConfig[], index: number, attachment: Attachment): AdapterConfig[] {
+  const before = adapters[index];
+  if (before === undefined && index !== adapters.length) throw new UsageError(`The machine has ${adapters.length} adapters; the next one is net${adapters.length}.`);
+  const changed: AdapterConfig = { mac: before?.mac ?? freshMac(), attachment, plugged: attachment.mode !== "none" };
+  return [...adapters.slice(0, index), changed, ...adapters.slice(index + 1)];
+}
+
+/** A random address in the range virtual machines use; the host service refuses one that is taken. */
+function freshMac(): string {
+  return ["52", "54", "00", ...[...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
+}
+
+function attachmentFrom(where: string, text: string): Attachment {
+  const at = text.indexOf(":");
+  const mode = oneOf(where, NetworkMode.options, at < 0 ? text : text.slice(0, at));
+  const network = at < 0 ? undefined : text.slice(at + 1);
+  const named = mode === "nat-network" || mode === "internal" || mode === "host-only" || mode === "bridged";
+  if (named && !network) throw new UsageError(`${where} ${mode} needs a name: ${mode}:NAME.`);
+  if (!named && network !== undefined) throw new UsageError(`${where} ${mode} takes no name.`);
+  return network === undefined ? { mode } : { mode, network };
+}
+
+export function size(where: string, text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined || bytes <= 0) throw new UsageError(`${where}: "${text}" is no size. Write it like 512M or 2G.`);
+  return bytes;
+}
+
+/** A bare number is MiB, because nobody means bytes. */
+function memory(where: string, text: string): number {
+  const bytes = parseSize(text, MiB);
+  if (bytes === undefined || bytes <= 0 || bytes % MiB !== 0) throw new UsageError(`${where}: "${text}" is no amount of memory. Write it like 256M or 2G.`);
+  return bytes / MiB;
+}
+
+export function count(where: string, text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`${where}: "${text}" is no number above 0.`);
+  return Number(text);
+}
+
+export function oneOf<T extends string>(where: string, allowed: readonly T[], text: string): T {
+  const found = allowed.find((one) => one === text);
+  if (found === undefined) throw new UsageError(`${where}: "${text}" is none of ${allowed.join(", ")}.`);
+  return found;
+}

@@ -1,0 +1,81 @@
+import { parseArgs } from "node:util";
+import { UsageError, type OptionSpec, type ParseOptions, type Values, type Verb } from "./verb";
+
+/** What every verb understands. */
+const everywhere: Record<string, OptionSpec> = {
+  json: { type: "boolean", help: "Print data as JSON." },
+  help: { type: "boolean", help: "Say how the command is used." },
+};
+
+export interface Command {
+  readonly verb: Verb;
+  readonly operands: readonly string[];
+  readonly values: Values<Record<string, OptionSpec>>;
+  readonly json: boolean;
+  readonly help: boolean;
+}
+
+/**
+ * Finds the verb and reads its operands and options.
+ * @returns undefined when no verb was named (which asks for the overview)
+ * @throws UsageError
+ */
+export function readCommand(verbs: readonly Verb[], args: readonly string[]): Command | undefined {
+  if (args.length === 0 || args[0] === "--help" || args[0] === "help") return undefined;
+  const verb = longestMatch(verbs, args);
+  if (verb === undefined) throw new UsageError(unknown(verbs, args));
+  const options: ParseOptions = {};
+  for (const [name, { type, multiple }] of Object.entries({ ...verb.options, ...everywhere })) options[name] = multiple === undefined ? { type } : { type, multiple };
+  let parsed: { values: Record<string, unknown>; positionals: string[] };
+  try {
+    parsed = parseArgs({ args: args.slice(verb.name.split(" ").length), options, allowPositionals: true, strict: true }) as typeof parsed;
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}\n${usageLine(verb)}`);
+  }
+  const { json, help, ...values } = parsed.values;
+  const [least, most] = verb.count;
+  const given = parsed.positionals.length;
+  if (help !== true && (given < least || given > most)) throw new UsageError(`${given < least ? "Something is missing" : `"${parsed.positionals[most]}" is too much`}.\n${usageLine(verb)}`);
+  return { verb, operands: parsed.positionals, values: values as Command["values"], json: json === true, help: help === true };
+}
+
+export function usageLine(verb: Verb): string {
+  const options = Object.entries(verb.options).map(([name, option]) => `[${optionForm(name, option)}]${option.multiple ? "..." : ""}`);
+  return ["Usage: terrarium", verb.name, verb.operands, ...options].filter((part) => part !== "").join(" ");
+}
+
+export function helpFor(verb: Verb): string {
+  const rows = Object.entries({ ...verb.options, ...everywhere }).map(([name, option]) => [optionForm(name, option), option.help] as const);
+  const width = Math.max(...rows.map(([form]) => form.length));
+  return [usageLine(verb), "", verb.doc, ...verb.more.flatMap((paragraph) => ["", paragraph]), "", ...rows.map(([form, help]) => `  ${form.padEnd(width)}  ${help}`)].join("\n");
+}
+
+export function overview(verbs: readonly Verb[]): string {
+  const shown = verbs.filter((verb) => !verb.hidden);
+  const forms = shown.map((verb) => `${verb.name} ${verb.operands}`.trim());
+  const width = Math.max(...forms.map((form) => form.length));
+  return [
+    "Usage: terrarium VERB ...",
+    "",
+    ...shown.map((verb, i) => `  ${forms[i]!.padEnd(width)}  ${verb.doc}`),
+    "",
+    "A machine is named by its name or by the beginning of its id. `terrarium VERB --help` says more about a verb.",
+    "--json prints data instead of text. Exit codes: 0 done, 1 failed, 2 written wrongly.",
+  ].join("\n");
+}
+
+function optionForm(name: string, { type, value }: OptionSpec): string {
+  return type === "boolean" ? `--${name}` : `--${name} ${value ?? "TEXT"}`;
+}
+
+function longestMatch(verbs: readonly Verb[], args: readonly string[]): Verb | undefined {
+  return verbs
+    .filter((verb) => verb.name.split(" ").every((word, i) => args[i] === word))
+    .sort((a, b) => b.name.length - a.name.length)[0];
+}
+
+function unknown(verbs: readonly Verb[], args: readonly string[]): string {
+  const below = verbs.filter((verb) => !verb.hidden && verb.name.startsWith(`${args[0]} `)).map((verb) => verb.name);
+  if (below.length > 0) return `"${args.slice(0, 2).join(" ")}" is no command. There are: ${below.join(", ")}.`;
+  return `"${args[0]}" is no command. "terrarium --help" lists them.`;
+}
