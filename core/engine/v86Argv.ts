@@ -1,0 +1,91 @@
+import { TerrariumError } from "../contract/errors";
+import type { EngineInfo, MachineConfig } from "../contract/model";
+import { adapterSlots, topLayer, type Engine, type LaunchContext, type LaunchPlan } from "./engine";
+
+/** How the built-in emulator's machine process is started. */
+export interface EmulatorRuntime {
+  /** The program that runs JavaScript: plain Node, or Electron with `ELECTRON_RUN_AS_NODE`. */
+  readonly node: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** The machine process's bundle. */
+  readonly emulator: string;
+}
+
+/** What the emulated PC can do; proven figures of the emulator, see its limits in `core/emulator`. */
+export const v86Info: EngineInfo = {
+  id: "v86",
+  label: "Built-in emulator",
+  available: true,
+  capabilities: {
+    smp: false,
+    maxCpus: 1,
+    minMemoryMiB: 32,
+    maxMemoryMiB: 2047,
+    x86_64: false,
+    diskFormats: ["raw"],
+    maxDisks: 4,
+    maxAdapters: adapterSlots,
+    networkModes: ["none", "nat", "nat-network", "internal", "host-only", "bridged"],
+    preBooted: true,
+    saveState: true,
+    changeMediumLive: true,
+    setLinkLive: true,
+  },
+};
+
+export function v86Engine(runtime: EmulatorRuntime): Engine {
+  return {
+    id: "v86",
+    info: v86Info,
+    plan: (config, context) => ({ command: runtime.node, args: [runtime.emulator, ...v86Argv(config, context)], env: runtime.env }) satisfies LaunchPlan,
+  };
+}
+
+/**
+ * The command line of the machine process: single-dash options with one value each, as QEMU writes them.
+ * `-S` is always there: the machine process starts paused and `cont` over QMP lets the guest run.
+ */
+export function v86Argv(config: MachineConfig, context: LaunchContext): string[] {
+  const { sockets } = context;
+  const args = ["-name", config.name, "-uuid", config.id, "-m", String(config.memoryMiB), "-pidfile", sockets.pidFile, "-S"];
+  args.push("-bios", context.guest.bios, "-vgabios", context.guest.vgabios);
+  args.push(...bootArgs(config, context));
+  args.push("-monitor", sockets.monitor, "-vnc", sockets.display, "-serial", sockets.serial, "-serial-log", context.serialLog, "-agent", sockets.agent);
+  args.push("-dump-dir", context.dumpDir);
+  // The machine process numbers disks by their place, without gaps.
+  for (const [place, disk] of config.disks.entries()) {
+    const { file, format } = topLayer(disk, context.folder);
+    if (disk.layers.length > 1 || format !== "raw") {
+      throw new TerrariumError("unsupported", `The built-in emulator cannot use the disk ${disk.id}: it takes raw images without further layers.`, "Convert the disk to a raw image.");
+    }
+    args.push("-disk", JSON.stringify({ id: `disk${place}`, file, readOnly: false }));
+  }
+  for (const drive of config.drives) args.push("-cdrom", JSON.stringify({ id: drive.id, file: drive.medium }));
+  for (let slot = 0; slot < adapterSlots; slot++) {
+    const mac = config.adapters[slot]?.mac ?? unusedMac(config.id, slot);
+    args.push("-net", JSON.stringify({ id: `net${slot}`, mac, link: context.links[slot] ?? false, path: sockets.nets[slot] }));
+  }
+  if (context.incoming) args.push("-incoming", "defer");
+  return args;
+}
+
+function bootArgs(config: MachineConfig, context: LaunchContext): string[] {
+  const { boot } = config;
+  switch (boot.kind) {
+    case "starter": {
+      const { starter } = context.guest;
+      if (!starter) throw new TerrariumError("unavailable", "The starter guest has not been built on this host.", "Run `npm start` again; it says what is missing.");
+      return ["-kernel", starter.kernel, "-initrd", starter.initrd, "-append", starter.cmdline];
+    }
+    case "kernel":
+      return ["-kernel", boot.kernel, ...(boot.initrd === undefined ? [] : ["-initrd", boot.initrd]), "-append", boot.cmdline];
+    case "firmware":
+      return ["-boot", boot.order === "cd" ? "d" : "c"];
+  }
+}
+
+/** The address of a slot without an adapter: from the machine's id, so that it is stable, and never in use twice. */
+function unusedMac(id: string, slot: number): string {
+  const digits = id.replace(/-/g, "").slice(-8);
+  return `0e:${digits.slice(0, 2)}:${digits.slice(2, 4)}:${digits.slice(4, 6)}:${digits.slice(6, 8)}:f${slot}`;
+}

@@ -1,0 +1,94 @@
+import { createHash, randomBytes } from "node:crypto";
+import { access, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { MachineConfig } from "../contract/model";
+import { isMissing } from "../storage/fileErrors";
+import { writeFileAtomically } from "../storage/atomicFile";
+import { authorizedKeysLine, dropbearHostKey, generateEd25519, openSshPrivateKey, parseDropbearHostKey, type Ed25519Key } from "./sshKeys";
+
+/**
+ * What tells a guest from every other: machines that come from one pre-booted state are one guest until they get this.
+ * It is applied before a disk, a link or a login exists.
+ */
+export interface GuestIdentity {
+  readonly hostname: string;
+  /** 32 hexadecimal digits, as systemd's machine-id. */
+  readonly machineId: string;
+  /** Fresh with every start. */
+  readonly seed: Buffer;
+  /** The SSH host key as dropbear keeps it. */
+  readonly hostKey: Buffer;
+  readonly authorizedKeys: readonly string[];
+  /** By adapter slot; slots without an adapter are absent. */
+  readonly macs: readonly string[];
+}
+
+/**
+ * A machine's name as a host name (RFC 1123 section 2.1): letters, digits and inner hyphens, at most 63. A name that leaves
+ * nothing behind, like one in another script, becomes `machine-` and digits of the machine's id, so that it stays its own.
+ */
+export function hostnameFor(name: string, id: string): string {
+  const slug = name
+    .normalize("NFKD")
+    .replace(/[\u0300-\u036f]/g, "")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 63)
+    .replace(/-+$/, "");
+  return slug === "" ? `machine-${id.slice(0, 8)}` : slug;
+}
+
+/** 32 hexadecimal digits from the machine's UUID; hashed, because the UUID itself is no secret but names the machine elsewhere. */
+export function machineIdFor(id: string): string {
+  return createHash("sha256").update(`terrarium machine-id ${id}`).digest("hex").slice(0, 32);
+}
+
+/** Collects the identity of a machine. The host key is made once and kept in the machine's folder. */
+export async function guestIdentity(config: MachineConfig, folder: string, authorizedKeys: readonly string[]): Promise<GuestIdentity> {
+  return {
+    hostname: hostnameFor(config.name, config.id),
+    machineId: machineIdFor(config.id),
+    seed: randomBytes(64),
+    hostKey: dropbearHostKey(await hostKey(folder, config.id)),
+    authorizedKeys,
+    macs: config.adapters.map((adapter) => adapter.mac),
+  };
+}
+
+/** The machine's SSH host key, made when it is missing or unreadable. Its file bears the machine's id, so that a copied folder, which gets another id, gets another key. */
+async function hostKey(folder: string, id: string): Promise<Ed25519Key> {
+  const path = join(folder, "seed", `dropbear_ed25519_${id}`);
+  try {
+    const known = parseDropbearHostKey(await readFile(path));
+    if (known) return known;
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  const key = generateEd25519();
+  await mkdir(join(folder, "seed"), { recursive: true, mode: 0o700 });
+  await writeFileAtomically(path, dropbearHostKey(key), { mode: 0o600 });
+  return key;
+}
+
+/**
+ * The home's own key pair, `ssh/id_ed25519` and `ssh/id_ed25519.pub`, made when missing. Answers the line that lets its
+ * holder in.
+ */
+export async function homeKey(home: string): Promise<string> {
+  const folder = join(home, "ssh");
+  const publicPath = join(folder, "id_ed25519.pub");
+  try {
+    await access(join(folder, "id_ed25519"));
+    const line = (await readFile(publicPath, "utf8")).trim();
+    if (line !== "") return line;
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  const key = generateEd25519();
+  const comment = "terrarium";
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await writeFileAtomically(join(folder, "id_ed25519"), openSshPrivateKey(key, comment), { mode: 0o600 });
+  await writeFileAtomically(publicPath, `${authorizedKeysLine(key, comment)}\n`, { mode: 0o644 });
+  return authorizedKeysLine(key, comment);
+}

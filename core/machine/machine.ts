@@ -1,0 +1,524 @@
+import { appendFile, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../base/clock";
+import { DisposableStore } from "../base/disposable";
+import { Emitter, type Event } from "../base/emitter";
+import type { Log } from "../base/log";
+import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors";
+import type { JobInfo, MachineConfig, MachineInfo, MachineState, Notice, PauseReason } from "../contract/model";
+import { isLive, refusal, type MachineCommand } from "../contract/states";
+import { machineSockets, type Engine, type EngineTable, type GuestFiles, type MachineSockets } from "../engine/engine";
+import type { JobControl, Jobs } from "./jobs";
+import { bytesOnDisk, type RegisteredMachine } from "./machineFolders";
+import { saveState } from "./migration";
+import type { PreBootedStates } from "./preBooted";
+import { Run, type Motion, type RunSurroundings } from "./run";
+import { readRunRecord, recordedProcess, writeRunRecord, type RunRecord } from "./runRecord";
+import { SavedState, savedDifference, savedFacts } from "./saved";
+import { Screen } from "./screen";
+import { Session, type SessionEnd } from "./session";
+import { comeUp, StateUnusable, type Origin } from "./startUp";
+
+/** What a machine needs of the host service around it. */
+export interface Surroundings {
+  readonly engines: EngineTable;
+  readonly jobs: Jobs;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The folder of this machine's sockets. */
+  runDir(id: string): string;
+  /** Firmware and starter guest. @throws TerrariumError `unavailable`. */
+  guestFiles(): GuestFiles;
+  states(): PreBootedStates | undefined;
+  /** Lines of `authorized_keys` for the guest. */
+  authorizedKeys(): Promise<readonly string[]>;
+  /** @throws TerrariumError when the machine cannot be started on this host now. */
+  checkStart(machine: RegisteredMachine, config: MachineConfig): Promise<void>;
+  notify(notice: Pick<Notice, "level" | "message" | "remedy" | "machineId">): void;
+  /** Makes the pre-booted state for machines like this one, for the next time. */
+  prepareForNextTime(config: MachineConfig): void;
+}
+
+const discardRemedy = "Discard the saved state; the machine then boots as after a power cut.";
+
+/**
+ * One machine through its life (the table of states is `contract/states`). At most one run (`Run`) exists at a time, and
+ * `didEnd` alone decides what the machine is when it is over. Commands that take a moment are done in turn; long ones are
+ * jobs, which hold the machine. Both ask the table first.
+ */
+export class Machine {
+  private state: MachineState = "off";
+  private since: number;
+  private pauseReason: PauseReason | undefined;
+  private problem: ErrorData | undefined;
+  private hostBytes: number | undefined;
+  private run: Run | undefined;
+  /** Stopping and going on are steps of something larger now. */
+  private quiet = false;
+  private turn: Promise<unknown> = Promise.resolve();
+  private readonly store = new DisposableStore();
+  private readonly screen: Screen;
+  private readonly sockets: MachineSockets;
+  private readonly changeEmitter = new Emitter<void>();
+  /** `info` would answer something else now. */
+  readonly onDidChange: Event<void> = this.changeEmitter.event;
+
+  constructor(
+    private registered: RegisteredMachine,
+    private readonly around: Surroundings,
+  ) {
+    this.since = around.clock.now();
+    const runDir = around.runDir(registered.id);
+    this.sockets = machineSockets(runDir);
+    this.screen = new Screen(() => join(this.registered.folder, "screenshot.png"), runDir, around.clock);
+    if (registered.config === undefined) this.state = "broken";
+    this.store.add(this.changeEmitter);
+  }
+
+  get id(): string {
+    return this.registered.id;
+  }
+
+  get name(): string {
+    return this.registered.name;
+  }
+
+  get folder(): string {
+    return this.registered.folder;
+  }
+
+  get config(): MachineConfig | undefined {
+    return this.registered.config;
+  }
+
+  get isLive(): boolean {
+    return isLive(this.state);
+  }
+
+  get displaySocket(): string {
+    return this.sockets.display;
+  }
+
+  info(): MachineInfo {
+    const { config, problem: unusable } = this.registered;
+    const problem = this.state === "broken" ? unusable : this.problem;
+    const jobId = this.around.jobs.holder(this.id)?.id;
+    return {
+      id: this.id,
+      folder: this.folder,
+      name: this.name,
+      state: this.state,
+      since: this.since,
+      ...(this.state === "paused" ? { pauseReason: this.pauseReason ?? "user" } : {}),
+      unresponsive: this.run?.unresponsive ?? false,
+      ...(problem ? { problem } : {}),
+      ...(config ? { config, engine: this.around.engines.resolve(config).info } : {}),
+      guest: this.run?.guest.info ?? { agent: "none", addresses: [] },
+      ...(jobId === undefined ? {} : { jobId }),
+      ...(this.run ? { startedFrom: this.run.startedFrom } : {}),
+      ...(this.hostBytes === undefined ? {} : { hostBytes: this.hostBytes }),
+    };
+  }
+
+  /** The registry has read or written the configuration. */
+  update(registered: RegisteredMachine): void {
+    this.registered = registered;
+    if (registered.config === undefined && !this.isLive) this.enter("broken");
+    else if (registered.config !== undefined && this.state === "broken") void this.rest();
+    this.changeEmitter.fire();
+  }
+
+  /** @throws TerrariumError `illegal-state` or `busy` with the reason people read. */
+  require(command: MachineCommand): void {
+    const jobId = this.around.jobs.holder(this.id)?.id;
+    const because = refusal(command, { state: this.state, jobId });
+    if (because !== undefined) throw new TerrariumError(refusal(command, { state: this.state }) === undefined ? "busy" : "illegal-state", because);
+  }
+
+  /** Does `work` when what was asked before it is done, if the machine still allows `command` then. */
+  inTurn<T>(command: MachineCommand, work: () => Promise<T> | T): Promise<T> {
+    const mine = this.turn.then(() => {
+      this.require(command);
+      return work();
+    });
+    this.turn = mine.then(
+      () => undefined,
+      () => undefined,
+    );
+    return mine;
+  }
+
+  /**
+   * Finds out what became of the machine while no host service was there: its process lives on and is taken over, or it
+   * has ended, and its record tells whether somebody had asked for that.
+   */
+  async recover(): Promise<void> {
+    if (this.state === "broken") return;
+    const record = await readRunRecord(this.folder);
+    if (record === undefined || record.end !== undefined) this.problem = record?.end?.problem;
+    else if (await this.takeOver(record)) return;
+    await this.rest();
+  }
+
+  /** Starts the machine as a job. */
+  start(): Promise<JobInfo> {
+    return this.inTurn("start", () => {
+      const before = { state: this.state, problem: this.problem };
+      return this.around.jobs.run({ kind: "start", title: `Start ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
+        this.enter("starting");
+        try {
+          await this.bringUp(job);
+        } catch (error) {
+          await this.abandon();
+          this.problem = before.problem;
+          this.enter(before.state);
+          this.logEvent(`could not start: ${toErrorData(error).message}`);
+          throw error;
+        }
+        this.problem = undefined;
+        this.enter("running");
+      });
+    });
+  }
+
+  pause(): Promise<void> {
+    return this.inTurn("pause", () => this.live().stop("user"));
+  }
+
+  resume(): Promise<void> {
+    return this.inTurn("resume", () => this.live().cont());
+  }
+
+  reset(): Promise<void> {
+    return this.inTurn("reset", async () => {
+      const run = this.live();
+      await run.session.qmp.execute("system_reset");
+      if (this.state === "paused") await run.cont();
+    });
+  }
+
+  /** Asks the guest to shut down, as a job that ends when it has. */
+  shutdown(): Promise<JobInfo> {
+    return this.inTurn("shutdown", () =>
+      this.around.jobs.run({ kind: "shutdown", title: `Shut down ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
+        const run = this.live();
+        this.enter("stopping");
+        try {
+          await this.keepPicture(run);
+          const how = await run.askToShutDown();
+          this.logEvent(how === "agent" ? "asked the guest to shut down" : "pressed the power button");
+          job.progress(undefined, how === "agent" ? "The guest is shutting down" : "The power button was pressed; waiting for the guest");
+          await run.waitForShutdown(job.signal);
+          await this.didEnd(run, await run.ended);
+        } catch (error) {
+          if (this.run === run) this.enter("running");
+          throw error;
+        }
+      }),
+    );
+  }
+
+  /** Pulls the plug. A job that works on the machine is cancelled first. */
+  async powerOff(): Promise<void> {
+    this.require("powerOff");
+    const job = this.around.jobs.holder(this.id);
+    if (job?.cancellable) await this.around.jobs.cancel(job.id);
+    const { run } = this;
+    if (!run) return;
+    this.logEvent("powered off");
+    await this.keepPicture(run);
+    await run.session.quit(undefined, this.around.clock);
+    await this.didEnd(run, { kind: "asked" });
+  }
+
+  /** Saves memory and devices, as a job. Cancelling lets the guest go on. */
+  save(): Promise<JobInfo> {
+    return this.inTurn("save", () =>
+      this.around.jobs.run({ kind: "save", title: `Save ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
+        const run = this.live();
+        const { config, engine } = this.usable();
+        const saved = new SavedState(this.folder);
+        const wasRunning = this.state === "running";
+        this.quiet = true;
+        try {
+          await this.keepPicture(run);
+          job.progress(undefined, "Stopping the guest");
+          if (wasRunning) await run.stop("user");
+          job.progress(undefined, "Writing memory and devices");
+          await saved.begin();
+          await saveState(run.session.qmp, saved.unfinished, job.signal);
+          job.signal.throwIfAborted();
+          await saved.commit(savedFacts(config, engine.id, { savedAt: this.around.clock.now(), identified: run.identified }));
+        } catch (error) {
+          await saved.discard();
+          if (wasRunning && this.run === run && !run.session.qmp.isClosed) await run.cont();
+          this.quiet = false;
+          throw error;
+        }
+        // The state is safe: from here on there is no way back.
+        this.quiet = false;
+        await run.session.quit(undefined, this.around.clock);
+        this.logEvent("saved");
+        await this.didEnd(run, { kind: "asked" });
+      }),
+    );
+  }
+
+  discardSaved(): Promise<void> {
+    return this.inTurn("discardSaved", async () => {
+      await new SavedState(this.folder).discard();
+      this.problem = undefined;
+      this.logEvent("saved state discarded");
+      await this.rest();
+    });
+  }
+
+  async screenshot(unless: string | undefined): Promise<{ live: boolean; revision: string; png: string | null }> {
+    this.require("screenshot");
+    const { run } = this;
+    const live = run !== undefined && !run.session.qmp.isClosed;
+    const picture = live ? await this.screen.live(run.session.qmp) : await this.screen.last();
+    if (!picture) return { live: false, revision: "none", png: null };
+    return { live, revision: picture.revision, png: picture.revision === unless ? null : picture.png.toString("base64") };
+  }
+
+  /** The current run. @throws TerrariumError when the machine does not run. */
+  live(): Run {
+    if (!this.run) throw new TerrariumError("illegal-state", "The machine does not run.");
+    return this.run;
+  }
+
+  /** The current run, if there is one. */
+  get current(): Run | undefined {
+    return this.run;
+  }
+
+  /** A line in the machine's own log of events. */
+  logEvent(what: string): void {
+    const line = `${new Date(this.around.clock.now()).toISOString()} ${what}\n`;
+    const folder = join(this.folder, "logs");
+    mkdir(folder, { recursive: true, mode: 0o700 })
+      .then(() => appendFile(join(folder, "events.log"), line, { mode: 0o600 }))
+      .catch((error: unknown) => this.around.log.warn(`the events of ${this.name} cannot be logged: ${String(error)}`));
+  }
+
+  /** Lets go of the machine; a machine process lives on. */
+  release(): void {
+    this.store.dispose();
+    this.run?.dispose();
+    this.run = undefined;
+  }
+
+  // --- coming up
+
+  private async bringUp(job: JobControl): Promise<void> {
+    const { config, engine } = this.usable();
+    const { available, problem, label } = engine.info;
+    if (!available) throw new TerrariumError("unavailable", problem?.message ?? `${label} is not available.`, problem?.remedy);
+    await this.around.checkStart(this.registered, config);
+    const saved = new SavedState(this.folder);
+    if (await saved.exists()) return this.startSaved(job, saved);
+    const states = this.around.states();
+    const key = states?.keyFor(config);
+    const file = key === undefined ? undefined : await states?.find(key);
+    if (states && key !== undefined && file !== undefined) {
+      try {
+        job.progress(undefined, "Restoring the pre-booted state");
+        await this.comeUp(job, { from: "pre-booted", file });
+        return;
+      } catch (error) {
+        if (!(error instanceof StateUnusable)) throw error;
+        await this.abandon();
+        await states.discard(key);
+        this.around.notify({ level: "warning", message: `${this.name} could not use its pre-booted state and boots from the beginning instead. ${error.reason.message}`, machineId: this.id });
+        this.logEvent(`the pre-booted state could not be used: ${error.reason.message}`);
+      }
+    }
+    job.progress(undefined, key === undefined ? "Starting" : "Booting from the beginning; the next start will be instant");
+    await this.comeUp(job, { from: "cold" });
+  }
+
+  private async startSaved(job: JobControl, saved: SavedState): Promise<void> {
+    const { config, engine } = this.usable();
+    const facts = await saved.facts();
+    if (!facts) throw new TerrariumError("broken", `The saved state of ${this.name} cannot be used: it does not say what it was saved on.`, discardRemedy);
+    const difference = savedDifference(facts, savedFacts(config, engine.id, facts));
+    if (difference !== undefined) {
+      throw new TerrariumError("illegal-state", `The saved state of ${this.name} does not fit the machine any more: ${difference}.`, "Put the setting back, or discard the saved state; the machine then boots as after a power cut.");
+    }
+    job.progress(undefined, "Restoring memory and devices");
+    try {
+      await this.comeUp(job, { from: "saved", file: saved.stateFile, identified: facts.identified });
+    } catch (error) {
+      if (error instanceof StateUnusable) throw new TerrariumError("engine-failed", error.reason.message, discardRemedy, { cause: error });
+      throw error;
+    }
+    // The guest goes on and changes its disks: the state must never be used again.
+    await saved.discard();
+    if (!facts.identified) return;
+    const run = this.live();
+    await run.applyLinks();
+    run.guest.setTime().catch((error: unknown) => this.around.log.info(`the clock of ${this.name} was not set: ${toErrorData(error).message}`));
+  }
+
+  private async comeUp(job: JobControl, origin: Origin): Promise<void> {
+    const { config, engine } = this.usable();
+    await comeUp({
+      config,
+      engine,
+      origin,
+      sockets: this.sockets,
+      runDir: this.around.runDir(this.id),
+      guest: this.around.guestFiles(),
+      around: this.runSurroundings(),
+      signal: job.signal,
+      clock: this.around.clock,
+      onRun: (run) => this.take(run),
+      onGuestUp: () => this.around.prepareForNextTime(config),
+    });
+    this.logEvent(`started (${origin.from})`);
+  }
+
+  private runSurroundings(): RunSurroundings {
+    const { clock, log } = this.around;
+    return {
+      clock,
+      log,
+      folder: this.folder,
+      config: () => this.usable().config,
+      authorizedKeys: () => this.around.authorizedKeys(),
+      notify: (notice) => this.around.notify({ ...notice, machineId: this.id }),
+      logEvent: (what) => this.logEvent(what),
+    };
+  }
+
+  private usable(): { config: MachineConfig; engine: Engine } {
+    const { config, problem } = this.registered;
+    if (!config) throw new TerrariumError("broken", problem?.message ?? "The machine's configuration cannot be used.", problem?.remedy);
+    return { config, engine: this.around.engines.resolve(config) };
+  }
+
+  // --- a run, and its end
+
+  private take(run: Run): void {
+    this.run = run;
+    run.onDidChange(() => this.changeEmitter.fire());
+    run.onDidMove((motion) => this.didMove(motion));
+    void run.ended.then((end) => this.didEnd(run, end));
+    this.changeEmitter.fire();
+  }
+
+  /** Takes over a machine process that is still there. False when there is none. */
+  private async takeOver(record: RunRecord): Promise<boolean> {
+    const identity = await recordedProcess(record);
+    const session = identity && (await Session.attach(identity, this.sockets, join(this.folder, "logs", "serial0.log"), this.around.clock));
+    if (!session) {
+      this.problem = record.ran ? await this.unseenEnd() : undefined;
+      await this.writeEnd(record);
+      return false;
+    }
+    const run = new Run(session, record, this.runSurroundings());
+    const { motion } = await run.queryMotion();
+    const saved = new SavedState(this.folder);
+    if (!motion.runs && (!record.ran || (await saved.exists()))) {
+      // Its start or its saving had not come to an end. Nothing of it is lost: the guest had not begun, or is on the disk.
+      await session.quit(undefined, this.around.clock);
+      run.dispose();
+      await this.writeEnd(record);
+      return false;
+    }
+    // A guest that runs has left its saved state behind.
+    await saved.discard();
+    this.take(run);
+    if (motion.runs) this.enter("running");
+    else this.didMove(motion);
+    if (run.identified) run.guest.watch();
+    else run.identifyWhenUp();
+    this.logEvent("taken over by a new host service");
+    return true;
+  }
+
+  /** Why a machine process is gone that nobody saw end; undefined when the guest had powered itself off. */
+  private async unseenEnd(): Promise<ErrorData | undefined> {
+    return {
+      code: "engine-failed",
+      message: `${this.name} stopped while Terrarium was not running; its guest was not shut down.`,
+      remedy: "Start it again. If it happens again, look at the machine's engine log.",
+    };
+  }
+
+  private async writeEnd(record: RunRecord): Promise<void> {
+    await writeRunRecord(this.folder, { ...record, end: { at: this.around.clock.now(), ...(this.problem ? { problem: this.problem } : {}) } });
+  }
+
+  private didMove(motion: Motion): void {
+    if (this.quiet) return;
+    if (motion.runs && this.state === "paused") this.enter("running");
+    else if (!motion.runs && (this.state === "running" || this.state === "stopping" || this.state === "off")) {
+      this.pauseReason = motion.reason;
+      this.enter("paused");
+    }
+  }
+
+  /** The run is over: drops it and says what the machine is now. Called by whoever hears of it first; the rest is told nothing. */
+  private async didEnd(run: Run, end: SessionEnd): Promise<void> {
+    if (this.run !== run) return;
+    this.run = undefined;
+    const crashed = end.kind === "crashed" ? this.crash(end.reason) : undefined;
+    await this.screen.keep(undefined).catch((error: unknown) => this.around.log.warn(`the last picture of ${this.name} could not be kept: ${String(error)}`));
+    await run.noteEnd({ at: this.around.clock.now(), ...(crashed ? { problem: crashed } : {}) });
+    run.dispose();
+    // While the machine starts, its job decides.
+    if (this.state === "starting") return;
+    this.problem = crashed;
+    this.logEvent(crashed ? `crashed: ${crashed.message}` : end.kind === "guest" ? "the guest powered off" : "stopped");
+    if (crashed) this.around.notify({ level: "error", message: crashed.message, ...(crashed.remedy === undefined ? {} : { remedy: crashed.remedy }), machineId: this.id });
+    await this.rest();
+  }
+
+  private crash(reason: string): ErrorData {
+    return {
+      code: "engine-failed",
+      message: `${this.name} has crashed. ${reason}`,
+      remedy: `Start it again. What is known about the crash lies in ${join(this.folder, "logs")}.`,
+    };
+  }
+
+  /** Ends a run that did not come up. */
+  private async abandon(): Promise<void> {
+    const { run } = this;
+    if (!run) return;
+    await run.session.quit(2000, this.around.clock);
+    await this.didEnd(run, { kind: "asked" });
+  }
+
+  /** The state of a machine that does not run. */
+  private async rest(): Promise<void> {
+    const saved = await new SavedState(this.folder).exists();
+    this.enter(saved ? "saved" : this.problem ? "crashed" : "off");
+    void this.measure();
+  }
+
+  private enter(state: MachineState): void {
+    if (this.state !== state) this.since = this.around.clock.now();
+    this.state = state;
+    this.changeEmitter.fire();
+  }
+
+  private async keepPicture(run: Run): Promise<void> {
+    try {
+      await this.screen.keep(run.session.qmp);
+    } catch (error) {
+      this.around.log.warn(`the last picture of ${this.name} could not be kept: ${toErrorData(error).message}`);
+    }
+  }
+
+  private async measure(): Promise<void> {
+    try {
+      this.hostBytes = await bytesOnDisk(this.folder);
+      this.changeEmitter.fire();
+    } catch (error) {
+      this.around.log.warn(`the folder of ${this.name} could not be measured: ${String(error)}`);
+    }
+  }
+}

@@ -1,0 +1,323 @@
+import type { Clock } from "../base/clock";
+import { DisposableStore, type Disposable } from "../base/disposable";
+import { Emitter, type Event } from "../base/emitter";
+import type { Log } from "../base/log";
+import { TerrariumError, toErrorData } from "../contract/errors";
+import type { AdapterConfig, MachineConfig, Notice, PauseReason } from "../contract/model";
+import { adapterSlots } from "../engine/engine";
+import { isRecord, type QmpEvent } from "../engine/qmp";
+import { Guest } from "./guest";
+import { guestIdentity, type GuestIdentity } from "./identity";
+import { writeRunRecord, type RunRecord } from "./runRecord";
+import type { Session, SessionEnd } from "./session";
+
+const bootLimitMs = 10 * 60_000;
+const identityLimitMs = 30_000;
+const shutdownLimitMs = 90_000;
+/** Between two looks at the monitor of a machine that says nothing by itself, and how long it may take to answer. */
+const heartbeatMs = 10_000;
+const heartbeatLimitMs = 5000;
+
+/** What a run needs of the machine and of the host service around it. */
+export interface RunSurroundings {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly folder: string;
+  /** The machine's name and configuration as they are now. */
+  readonly config: () => MachineConfig;
+  authorizedKeys(): Promise<readonly string[]>;
+  notify(notice: Pick<Notice, "level" | "message" | "remedy">): void;
+  logEvent(what: string): void;
+}
+
+/** What the guest's processor does. */
+export type Motion = { readonly runs: true } | { readonly runs: false; readonly reason: PauseReason };
+
+/**
+ * One run of a machine, from its machine process to the end of that: it follows the process's events, keeps the record
+ * that the next host service finds the run by, tells a starter guest who it is, and keeps an eye on both.
+ *
+ * A starter guest that comes from a shared state, or boots, is nobody. The order is fixed: identity (which also takes the
+ * disk), then links. Until then every link is down.
+ */
+export class Run implements Disposable {
+  private readonly store = new DisposableStore();
+  /** Ends the work that waits on the current boot of the guest. */
+  private boot = new AbortController();
+  private recording: Promise<void> = Promise.resolve();
+  private heart: Disposable | undefined;
+  private stopReason: PauseReason | undefined;
+  private isUnresponsive = false;
+  private motion: Motion = { runs: false, reason: "user" };
+  private readonly changeEmitter = new Emitter<void>();
+  private readonly motionEmitter = new Emitter<Motion>();
+  readonly guest: Guest;
+  /** The guest's facts or the machine process's answering have changed. */
+  readonly onDidChange: Event<void> = this.changeEmitter.event;
+  /** The guest began to run or stopped, whoever wanted it. */
+  readonly onDidMove: Event<Motion> = this.motionEmitter.event;
+
+  constructor(
+    readonly session: Session,
+    private record: RunRecord,
+    private readonly around: RunSurroundings,
+  ) {
+    const config = around.config();
+    this.guest = this.store.add(new Guest(session.agent, this.isStarter(config), config.adapters, around.clock, around.log));
+    this.store.add(this.guest.onDidChange(() => this.changeEmitter.fire()));
+    this.store.add(session.qmp.onDidEvent((event) => this.takeEvent(event)));
+    this.store.add({ dispose: () => this.boot.abort() });
+    this.store.add({ dispose: () => this.heart?.dispose() });
+    this.store.add(this.changeEmitter);
+    this.store.add(this.motionEmitter);
+    this.beat();
+  }
+
+  get ended(): Promise<SessionEnd> {
+    return this.session.ended;
+  }
+
+  get startedFrom(): RunRecord["startedFrom"] {
+    return this.record.startedFrom;
+  }
+
+  get identified(): boolean {
+    return this.record.identified;
+  }
+
+  get unresponsive(): boolean {
+    return this.isUnresponsive;
+  }
+
+  /** Stops the guest's time, for `reason`. */
+  async stop(reason: PauseReason): Promise<void> {
+    this.stopReason = reason;
+    await this.session.qmp.execute("stop");
+    this.didStop();
+  }
+
+  /** Lets the guest run. */
+  async cont(): Promise<void> {
+    await this.session.qmp.execute("cont");
+    this.didRun();
+    if (!this.record.ran) this.note({ ran: true });
+  }
+
+  /** What the guest's processor does, as the machine process says. */
+  async queryMotion(): Promise<{ status: string; motion: Motion }> {
+    const answer = await this.session.qmp.execute("query-status");
+    const status = isRecord(answer) && typeof answer["status"] === "string" ? answer["status"] : "unknown";
+    const runs = isRecord(answer) && answer["running"] === true;
+    this.motion = runs ? { runs } : { runs, reason: status === "io-error" ? "io-error" : status === "guest-panicked" ? "guest-panic" : "user" };
+    return { status, motion: this.motion };
+  }
+
+  /** Makes a starter guest this machine's, and only then plugs its cables. */
+  async identify(identity: GuestIdentity): Promise<void> {
+    const outcome = await this.guest.applyIdentity(identity, identityLimitMs);
+    const { name, adapters } = this.around.config();
+    for (const step of outcome.failed) this.around.log.warn(`${name}: a step of its identity failed: ${step}`);
+    if (outcome.data === "failed" || outcome.data === "foreign") {
+      this.around.notify({ level: "warning", message: `The first disk of ${name} is not at /data: ${outcome.reason ?? outcome.data}.`, remedy: "What it holds is untouched. Look at it from a shell in the guest." });
+    }
+    await this.setLinks(linksOf(adapters));
+    this.note({ identified: true });
+    this.guest.watch();
+  }
+
+  /**
+   * After a boot from the beginning: waits for the agent, however long the boot takes, and identifies the guest.
+   * @param then what follows when the guest is up.
+   */
+  identifyWhenUp(then: () => void = () => undefined): void {
+    const { signal } = this.boot;
+    const work = async (): Promise<void> => {
+      await this.guest.waitUntilAnswering(signal, bootLimitMs);
+      await this.identify(await guestIdentity(this.around.config(), this.around.folder, await this.around.authorizedKeys()));
+      this.around.logEvent("the guest is up");
+      then();
+    };
+    work().catch((error: unknown) => {
+      if (signal.aborted || this.store.isDisposed) return;
+      const { name } = this.around.config();
+      this.around.log.error(`${name}: its guest could not be told who it is`, error);
+      this.around.notify({
+        level: "warning",
+        message: `The guest of ${name} has not been set up: ${toErrorData(error).message}`,
+        remedy: "Its network stays unplugged and its disk unmounted. Look at its console, or reset it.",
+      });
+    });
+  }
+
+  /** Makes the links what the configuration says, unless the guest has still to be told who it is. */
+  async applyLinks(): Promise<void> {
+    const { adapters } = this.around.config();
+    this.guest.setAdapters(adapters);
+    if (this.record.identified) await this.setLinks(linksOf(adapters));
+  }
+
+  /** Asks the guest to shut down: by its agent when that answers, else with the power button. Answers which. */
+  async askToShutDown(): Promise<"agent" | "power-button"> {
+    if (this.guest.info.agent === "answering") {
+      try {
+        await this.guest.requestShutdown();
+        return "agent";
+      } catch (error) {
+        this.around.log.info(`the guest agent did not take the wish to shut down: ${toErrorData(error).message}`);
+      }
+    }
+    await this.session.qmp.execute("system_powerdown");
+    return "power-button";
+  }
+
+  /** Resolves when the machine process has ended. @throws TerrariumError `timeout`, or `cancelled` when `signal` aborts. */
+  async waitForShutdown(signal: AbortSignal): Promise<void> {
+    const held = new DisposableStore();
+    try {
+      const late = new Promise<never>((_, reject) => {
+        held.add(
+          this.around.clock.schedule(shutdownLimitMs, () =>
+            reject(new TerrariumError("timeout", `${this.around.config().name} did not shut down within ${shutdownLimitMs / 1000} seconds.`, "Look at its console: it may be waiting for something. Power it off if nothing helps; the guest then loses what it has not written.")),
+          ),
+        );
+      });
+      await Promise.race([this.ended, late, cancelled(signal, held)]);
+    } finally {
+      held.dispose();
+    }
+  }
+
+  /** Notes how the run ended; the last thing its record hears. */
+  async noteEnd(end: NonNullable<RunRecord["end"]>): Promise<void> {
+    this.note({ end });
+    await this.recording;
+  }
+
+  dispose(): void {
+    this.store.dispose();
+    this.session.dispose();
+  }
+
+  private isStarter(config: MachineConfig): boolean {
+    return config.boot.kind === "starter";
+  }
+
+  private note(patch: Partial<RunRecord>): void {
+    this.record = { ...this.record, ...patch };
+    const { record } = this;
+    this.recording = this.recording
+      .then(() => writeRunRecord(this.around.folder, record))
+      .catch((error: unknown) => this.around.log.error(`${this.around.config().name}: the record of its run could not be written`, error));
+  }
+
+  private async setLinks(links: readonly boolean[]): Promise<void> {
+    await Promise.all(links.map((up, slot) => this.session.qmp.execute("set_link", { name: `net${slot}`, up })));
+  }
+
+  private takeEvent(event: QmpEvent): void {
+    const { name } = this.around.config();
+    switch (event.event) {
+      case "STOP":
+        this.didStop();
+        break;
+      case "RESUME":
+        this.didRun();
+        break;
+      case "BLOCK_IO_ERROR": {
+        if (event.data["action"] !== "stop") break;
+        const full = event.data["nospace"] === true;
+        this.stopReason = full ? "disk-full" : "io-error";
+        this.around.notify({
+          level: "error",
+          message: full ? `${name} was paused: the host's disk is full.` : `${name} was paused: one of its disks could not be read or written.`,
+          remedy: full ? "Free some space, then resume the machine; the guest notices nothing." : "Look at the machine's engine log, put the disk right, then resume the machine.",
+        });
+        break;
+      }
+      case "GUEST_PANICKED":
+        this.stopReason = "guest-panic";
+        this.around.notify({ level: "error", message: `The guest of ${name} has panicked.`, remedy: "Its console says why. Reset it to start again." });
+        break;
+      case "RESET":
+        this.didReset();
+        break;
+      default: // Events nobody here waits for.
+    }
+  }
+
+  private didStop(): void {
+    if (!this.motion.runs) return;
+    this.motion = { runs: false, reason: this.stopReason ?? "user" };
+    this.stopReason = undefined;
+    this.guest.rest();
+    this.motionEmitter.fire(this.motion);
+  }
+
+  private didRun(): void {
+    this.stopReason = undefined;
+    if (this.motion.runs) return;
+    this.motion = { runs: true };
+    if (this.identified) this.guest.watch();
+    this.motionEmitter.fire(this.motion);
+  }
+
+  /** The guest boots again, and a starter guest is nobody again. */
+  private didReset(): void {
+    this.around.logEvent("the guest was reset");
+    this.boot.abort();
+    this.boot = new AbortController();
+    this.guest.restarted();
+    if (!this.isStarter(this.around.config())) {
+      this.guest.watch();
+      return;
+    }
+    this.note({ identified: false });
+    this.setLinks(Array.from({ length: adapterSlots }, () => false)).catch((error: unknown) => this.around.log.warn(`the links could not be taken down for a reset: ${String(error)}`));
+    this.identifyWhenUp();
+  }
+
+  /** Nothing is asked of a machine process that speaks by itself. */
+  private beat(): void {
+    const { clock } = this.around;
+    const next = (): void => {
+      if (!this.store.isDisposed) this.heart = clock.schedule(heartbeatMs, () => this.beat());
+    };
+    const { qmp } = this.session;
+    if (clock.monotonic() - qmp.lastHeard < heartbeatMs / 2) return next();
+    qmp.execute("query-status", undefined, heartbeatLimitMs).then(
+      () => {
+        this.setUnresponsive(false);
+        next();
+      },
+      (error: unknown) => {
+        if (error instanceof TerrariumError && error.code === "timeout") this.setUnresponsive(true);
+        next();
+      },
+    );
+  }
+
+  private setUnresponsive(value: boolean): void {
+    if (this.isUnresponsive === value) return;
+    this.isUnresponsive = value;
+    this.around.logEvent(value ? "the machine process does not answer" : "the machine process answers again");
+    this.changeEmitter.fire();
+  }
+}
+
+/** Which links are up, by slot. */
+export function linksOf(adapters: readonly AdapterConfig[]): boolean[] {
+  return Array.from({ length: adapterSlots }, (_, slot) => {
+    const adapter = adapters[slot];
+    return adapter !== undefined && adapter.plugged && adapter.attachment.mode !== "none";
+  });
+}
+
+/** Rejects when `signal` aborts; `held` takes the subscription. */
+export function cancelled(signal: AbortSignal, held: DisposableStore): Promise<never> {
+  return new Promise((_, reject) => {
+    const cancel = (): void => reject(signal.reason instanceof Error ? signal.reason : new TerrariumError("cancelled", "Cancelled."));
+    if (signal.aborted) cancel();
+    else signal.addEventListener("abort", cancel);
+    held.add({ dispose: () => signal.removeEventListener("abort", cancel) });
+  });
+}

@@ -1,0 +1,57 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { bootId, type ProcessIdentity } from "../base/processes";
+import { ErrorData } from "../contract/errors";
+import { writeFileAtomically } from "../storage/atomicFile";
+import { isMissing } from "../storage/fileErrors";
+
+/**
+ * `run.json` in a machine's folder: the machine process of its last run, and how the run ended. It is what the next host
+ * service knows a running machine by, and a run without an end whose process is gone is how it learns of a crash that
+ * nobody saw.
+ */
+const RunRecord = z.object({
+  pid: z.number().int(),
+  processStart: z.string().optional(),
+  bootId: z.string().optional(),
+  startedAt: z.number(),
+  startedFrom: z.enum(["cold", "pre-booted", "saved"]),
+  /** The guest was let run: from here on its disks may have changed. */
+  ran: z.boolean(),
+  /** The guest has been made who it is; until then its links stay down. */
+  identified: z.boolean(),
+  end: z.object({ at: z.number(), problem: ErrorData.optional() }).optional(),
+});
+export type RunRecord = z.infer<typeof RunRecord>;
+
+function recordPath(folder: string): string {
+  return join(folder, "run.json");
+}
+
+/** The record of a machine's last run; undefined when it never ran or the file is damaged, which leaves nothing to attach to. */
+export async function readRunRecord(folder: string): Promise<RunRecord | undefined> {
+  let content: string;
+  try {
+    content = await readFile(recordPath(folder), "utf8");
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  try {
+    return RunRecord.parse(JSON.parse(content));
+  } catch {
+    return undefined; // Half a file of a power cut: after it no process of ours runs either.
+  }
+}
+
+export async function writeRunRecord(folder: string, record: RunRecord): Promise<void> {
+  await writeFileAtomically(recordPath(folder), `${JSON.stringify(record)}\n`);
+}
+
+/** The process of a record, if it was started since the computer was. */
+export async function recordedProcess(record: RunRecord): Promise<ProcessIdentity | undefined> {
+  const boot = await bootId();
+  if (record.bootId !== undefined && boot !== undefined && record.bootId !== boot) return undefined;
+  return { pid: record.pid, start: record.processStart };
+}

@@ -1,0 +1,116 @@
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { formatSize, MiB } from "../base/bytes";
+import type { MachineConfig } from "../contract/model";
+import { syncFolder, writeFileAtomically } from "../storage/atomicFile";
+import { isMissing } from "../storage/fileErrors";
+
+/**
+ * A machine's saved state, in `saved/`: `state` (memory and devices), `saved.json` (what it was saved on) and
+ * `screenshot.png`. It exists when `state` does: that file gets its name last, and loses it first.
+ */
+const SavedFacts = z.object({
+  savedAt: z.number(),
+  engine: z.string(),
+  memoryMiB: z.number(),
+  boot: z.string(),
+  disks: z.array(z.object({ id: z.string(), sizeBytes: z.number(), file: z.string() })),
+  medium: z.string().nullable(),
+  macs: z.array(z.string()),
+  /** Whether the guest had been told who it is. */
+  identified: z.boolean(),
+});
+export type SavedFacts = z.infer<typeof SavedFacts>;
+
+/** What must be the same for the state to be of use. */
+export function savedFacts(config: MachineConfig, engine: string, moment: { savedAt: number; identified: boolean }): SavedFacts {
+  return {
+    ...moment,
+    engine,
+    memoryMiB: config.memoryMiB,
+    boot: config.boot.kind,
+    disks: config.disks.map((disk) => ({ id: disk.id, sizeBytes: disk.sizeBytes, file: disk.layers[disk.layers.length - 1]?.file ?? "" })),
+    medium: config.drives[0]?.medium ?? null,
+    macs: config.adapters.map((adapter) => adapter.mac),
+  };
+}
+
+/** The first thing in which the machine is not what it was saved on, for people; undefined when nothing stands in the way. */
+export function savedDifference(saved: SavedFacts, now: SavedFacts): string | undefined {
+  if (saved.engine !== now.engine) return `it was saved on the engine ${saved.engine} and would run on ${now.engine}`;
+  if (saved.memoryMiB !== now.memoryMiB) return `it had ${formatSize(saved.memoryMiB * MiB)} of memory and has ${formatSize(now.memoryMiB * MiB)} now`;
+  if (saved.boot !== now.boot) return `it had booted ${saved.boot} and is set to ${now.boot} now`;
+  if (saved.disks.length !== now.disks.length) return `it had ${saved.disks.length} disks and has ${now.disks.length} now`;
+  for (const [index, disk] of saved.disks.entries()) {
+    const other = now.disks[index];
+    if (other === undefined || disk.id !== other.id) return `its disk ${disk.id} is gone`;
+    if (disk.sizeBytes !== other.sizeBytes) return `its disk ${disk.id} had ${formatSize(disk.sizeBytes)} and has ${formatSize(other.sizeBytes)} now`;
+    if (disk.file !== other.file) return `its disk ${disk.id} was ${disk.file} and is ${other.file} now`;
+  }
+  if (saved.medium !== now.medium) return `its CD drive held ${saved.medium ?? "nothing"} and holds ${now.medium ?? "nothing"} now`;
+  for (const [index, mac] of saved.macs.entries()) {
+    if (now.macs[index] !== undefined && now.macs[index] !== mac) return `its adapter ${index} had the address ${mac} and has ${now.macs[index]} now`;
+  }
+  if (now.macs.length < saved.macs.length) return `it had ${saved.macs.length} adapters and has ${now.macs.length} now`;
+  return undefined;
+}
+
+export class SavedState {
+  readonly folder: string;
+  readonly stateFile: string;
+  readonly screenshot: string;
+  /** Where a state is written before it counts. */
+  readonly unfinished: string;
+
+  constructor(machineFolder: string) {
+    this.folder = join(machineFolder, "saved");
+    this.stateFile = join(this.folder, "state");
+    this.screenshot = join(this.folder, "screenshot.png");
+    this.unfinished = join(this.folder, "state.tmp");
+  }
+
+  async exists(): Promise<boolean> {
+    try {
+      return (await stat(this.stateFile)).isFile();
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+  }
+
+  /** What the state was saved on; undefined when that is not known any more. */
+  async facts(): Promise<SavedFacts | undefined> {
+    try {
+      return SavedFacts.parse(JSON.parse(await readFile(join(this.folder, "saved.json"), "utf8")));
+    } catch (error) {
+      if (isMissing(error) || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Makes room for a new state. */
+  async begin(): Promise<void> {
+    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    await rm(this.unfinished, { force: true });
+  }
+
+  /** Makes the written state the machine's saved state. From here on it survives a power cut. */
+  async commit(facts: SavedFacts): Promise<void> {
+    await writeFileAtomically(join(this.folder, "saved.json"), `${JSON.stringify(facts, null, 2)}\n`);
+    const file = await open(this.unfinished, "r+");
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(this.unfinished, this.stateFile);
+    await syncFolder(this.folder);
+  }
+
+  /** Throws the state away, the file that counts first. */
+  async discard(): Promise<void> {
+    await rm(this.stateFile, { force: true });
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}

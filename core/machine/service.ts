@@ -1,0 +1,471 @@
+import { connect } from "node:net";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import { randomBytes } from "node:crypto";
+import { formatSize, MiB } from "../base/bytes";
+import { systemClock, type Clock } from "../base/clock";
+import { Emitter, type Event } from "../base/emitter";
+import type { Log } from "../base/log";
+import { TerrariumError, toErrorData } from "../contract/errors";
+import type { HostInfo, JobInfo, MachineConfig, MachineInfo, MachinePatch, Notice } from "../contract/model";
+import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
+import { EngineTable, type GuestFiles } from "../engine/engine";
+import { v86Engine } from "../engine/v86Argv";
+import { isMissing } from "../storage/fileErrors";
+import { checkPatch, checkSpec, checkStart, firstError, type CheckContext } from "./checks";
+import { changeDisks, planMachine } from "./creation";
+import { runDoctor } from "./doctor";
+import type { Home } from "./home";
+import { readHostFacts } from "./hostFacts";
+import { homeKey } from "./identity";
+import { Jobs } from "./jobs";
+import { chordsForText, keyName } from "./keyboard";
+import { Machine, type Surroundings } from "./machine";
+import type { RegisteredMachine } from "./machineFolders";
+import { inspectFile } from "./media";
+import { emulatorHash, PreBootedStates } from "./preBooted";
+import { Registry } from "./registry";
+import { machineRunDir } from "./runDir";
+import type { Runtime } from "./runtime";
+import { kindOfChange, patched } from "./settings";
+import { readStarter, requireStarter, type Starter } from "./starter";
+
+type Handlers = { [N in ProcedureName]: (input: ProcedureParsed<N>) => Promise<ProcedureOutput<N>> };
+
+/** Between two chords of typed text, milliseconds: what a guest without a buffer still takes in. */
+const typingPauseMs = 15;
+const keyHoldMs = 40;
+
+const noNetworksYet = "Networks come with a later version of Terrarium. Until then machines have no cable plugged in.";
+const networkModes: HostInfo["networkModes"] = [
+  { mode: "none", available: true },
+  ...(["nat", "nat-network", "internal", "host-only", "bridged"] as const).map((mode) => ({ mode, available: false, reason: noNetworksYet })),
+];
+
+/** The host service: every procedure of the contract, over the machines of one home. */
+export class Service {
+  private readonly machines = new Map<string, Machine>();
+  private readonly registry: Registry;
+  private readonly jobs: Jobs;
+  private readonly engines: EngineTable;
+  private readonly clock: Clock = systemClock();
+  private starter: Starter = { info: { ready: false } };
+  private states: PreBootedStates | undefined;
+  private authorizedKeys: Promise<readonly string[]> | undefined;
+  private readonly eventEmitter = new Emitter<HostEvent>();
+  private readonly stopEmitter = new Emitter<void>();
+  readonly onDidChange: Event<HostEvent> = this.eventEmitter.event;
+  readonly onStopRequested: Event<void> = this.stopEmitter.event;
+
+  constructor(
+    private readonly home: Home,
+    private readonly servedBy: "app" | "headless",
+    private readonly runtime: Runtime,
+    private readonly log: Log,
+  ) {
+    this.jobs = new Jobs(this.clock);
+    this.engines = new EngineTable(v86Engine(runtime));
+    this.registry = new Registry({ machinesDir: home.machinesDir, trashDir: home.trashDir, keptDisksDir: home.keptDisksDir, log: log.child("registry"), now: () => this.clock.now() });
+  }
+
+  /** Reads the home and takes over the machines that live. */
+  async open(): Promise<void> {
+    await this.registry.open();
+    await this.readStarter();
+    for (const registered of this.registry.list()) this.adopt(registered);
+    await Promise.all([...this.machines.values()].map((machine) => this.recover(machine)));
+    this.registry.onDidChange((change) => {
+      if (change.type === "machine") this.didRegister(change.machine);
+      else if (change.type === "removed") this.didRemove(change.id);
+      else this.tellTrash();
+    });
+    this.jobs.onDidChange((job) => this.didChangeJob(job));
+    void this.states?.removeStale();
+  }
+
+  liveMachines(): { id: string; name: string }[] {
+    return [...this.machines.values()].filter((machine) => machine.isLive).map(({ id, name }) => ({ id, name }));
+  }
+
+  /** Checks the input and does what the procedure says. */
+  async call(name: string, input: unknown): Promise<unknown> {
+    if (!isProcedureName(name)) throw new TerrariumError("not-found", `There is no call named “${name}”.`, "Both sides must be of the same version of Terrarium.");
+    const parsed = procedures[name].input.safeParse(input ?? {});
+    if (!parsed.success) {
+      const issue = parsed.error.issues[0];
+      const where = issue && issue.path.length > 0 ? ` (${issue.path.join(".")})` : "";
+      throw new TerrariumError("invalid-input", `${name}: ${issue?.message ?? "the input does not fit"}${where}.`);
+    }
+    // The table and the handlers have the same keys, which the compiler cannot follow through a variable.
+    const handler = this.handlers[name] as (input: unknown) => Promise<unknown>;
+    return handler(parsed.data);
+  }
+
+  async openStream(request: StreamRequest): Promise<Duplex> {
+    const machine = this.machine(request.id);
+    machine.require("viewConsole");
+    if (request.stream === "serial") return machine.live().session.serial.openViewer();
+    const socket = connect(machine.displaySocket);
+    return new Promise((resolve, reject) => {
+      socket.once("connect", () => {
+        socket.removeAllListeners("error");
+        resolve(socket);
+      });
+      socket.once("error", (error) => reject(new TerrariumError("engine-failed", `The screen of ${machine.name} cannot be reached: ${error.message}`, "The machine may just be starting or stopping; try again.", { cause: error })));
+    });
+  }
+
+  /** Ends what runs here. Machine processes live on. */
+  async close(): Promise<void> {
+    await this.jobs.settle();
+    for (const machine of this.machines.values()) machine.release();
+    this.machines.clear();
+    this.jobs.dispose();
+    this.eventEmitter.dispose();
+    this.stopEmitter.dispose();
+  }
+
+  private readonly handlers: Handlers = {
+    "host.info": () => this.hostInfo(),
+    "host.doctor": async () => {
+      await this.readStarter();
+      return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: this.engines.list() });
+    },
+    "host.stop": async () => {
+      if (this.servedBy === "app") throw new TerrariumError("illegal-state", "The host service runs in the Terrarium app.", "Quit the app to end it.");
+      this.stopEmitter.fire();
+      return {};
+    },
+
+    "machine.list": async () => this.registry.list().flatMap(({ id }) => this.machines.get(id)?.info() ?? []),
+    "machine.get": async ({ id }) => this.machine(id).info(),
+    "machine.check": async (input) => {
+      const context = await this.checkContext();
+      if ("spec" in input) return checkSpec(input.spec, context);
+      const { config, registered } = this.configured(input.id);
+      return checkPatch({ ...registered, config }, input.patch, context);
+    },
+    "machine.create": (input) => this.create(input),
+    "machine.set": ({ id, patch }) => this.set(id, patch),
+    "machine.start": async ({ id }) => {
+      const machine = this.machine(id);
+      await this.registry.refresh(id);
+      return { job: await machine.start() };
+    },
+    "machine.pause": async ({ id }) => done(this.machine(id).pause()),
+    "machine.resume": async ({ id }) => done(this.machine(id).resume()),
+    "machine.reset": async ({ id }) => done(this.machine(id).reset()),
+    "machine.shutdown": async ({ id }) => ({ job: await this.machine(id).shutdown() }),
+    "machine.powerOff": async ({ id }) => done(this.machine(id).powerOff()),
+    "machine.save": async ({ id }) => ({ job: await this.machine(id).save() }),
+    "machine.discardSaved": async ({ id }) => done(this.machine(id).discardSaved()),
+    "machine.delete": ({ id, keepDisks }) => this.machine(id).inTurn("delete", () => this.registry.moveToTrash(id, { keepDisks })),
+    "machine.screenshot": ({ id, unless }) => this.machine(id).screenshot(unless),
+    "machine.sendKeys": async ({ id, keys }) => {
+      const machine = this.machine(id);
+      machine.require("sendInput");
+      await this.press(machine, keys.map(keyName), keyHoldMs);
+      return {};
+    },
+    "machine.typeText": async ({ id, text }) => {
+      const machine = this.machine(id);
+      machine.require("sendInput");
+      for (const chord of chordsForText(text)) {
+        machine.require("sendInput");
+        await this.press(machine, chord, typingPauseMs);
+      }
+      return {};
+    },
+    "machine.exec": async ({ id, command, args, input, timeoutMs }) => {
+      const machine = this.machine(id);
+      machine.require("exec");
+      const { guest } = machine.live();
+      if (guest.info.agent !== "answering") {
+        throw new TerrariumError("agent-silent", `The guest agent of ${machine.name} does not answer${guest.info.agent === "waiting" ? " yet" : ""}.`, guest.info.agent === "waiting" ? "The guest is still booting; try again in a moment." : "Commands need the guest agent, which the starter guest has.");
+      }
+      return guest.exec({ path: command, args, input, timeoutMs });
+    },
+    "machine.changeMedium": async ({ id, medium }) => {
+      await this.set(id, { medium });
+      return {};
+    },
+    "machine.setLink": async ({ id, adapter, up }) => {
+      const { config } = this.configured(id);
+      if (config.adapters[adapter] === undefined) throw new TerrariumError("not-found", `The machine has no adapter ${adapter}.`, `It has ${config.adapters.length}.`);
+      await this.set(id, { adapters: config.adapters.map((entry, index) => (index === adapter ? { ...entry, plugged: up } : entry)) });
+      return {};
+    },
+    "machine.log": ({ id, log, maxBytes }) => readLogEnd(join(this.machine(id).folder, "logs", `${log}.log`), maxBytes),
+
+    "job.list": async () => this.jobs.list(),
+    "job.cancel": async ({ id }) => {
+      await this.jobs.cancel(id);
+      return {};
+    },
+    "job.wait": ({ id }) => this.jobs.wait(id),
+
+    "trash.list": () => this.registry.listTrash(),
+    "trash.restore": async ({ id }) => this.machine((await this.registry.restore(id)).id).info(),
+    "trash.empty": async ({ id }) => this.emptyTrash(id),
+
+    "media.inspect": ({ path }) => inspectFile(path),
+  };
+
+  // --- machines
+
+  private machine(id: string): Machine {
+    const machine = this.machines.get(id);
+    if (machine) return machine;
+    this.registry.get(id); // Says it better.
+    throw new TerrariumError("not-found", `There is no machine ${id}.`);
+  }
+
+  private configured(id: string): { config: MachineConfig; registered: RegisteredMachine } {
+    const registered = this.registry.get(id);
+    if (!registered.config) throw new TerrariumError("broken", registered.problem?.message ?? "The machine's configuration cannot be used.", registered.problem?.remedy);
+    return { config: registered.config, registered };
+  }
+
+  private adopt(registered: RegisteredMachine): Machine {
+    const machine = new Machine(registered, this.surroundings);
+    this.machines.set(registered.id, machine);
+    machine.onDidChange(() => {
+      if (this.machines.get(machine.id) === machine) this.eventEmitter.fire({ type: "machine", machine: machine.info() });
+    });
+    return machine;
+  }
+
+  private async recover(machine: Machine): Promise<void> {
+    try {
+      await machine.recover();
+    } catch (error) {
+      this.log.error(`${machine.name} could not be taken over`, error);
+      this.notify({ level: "error", message: `${machine.name} could not be looked at: ${toErrorData(error).message}`, machineId: machine.id });
+    }
+  }
+
+  private didRegister(registered: RegisteredMachine): void {
+    const known = this.machines.get(registered.id);
+    if (known) {
+      known.update(registered);
+      return;
+    }
+    const machine = this.adopt(registered);
+    this.eventEmitter.fire({ type: "machine", machine: machine.info() });
+    void this.recover(machine);
+  }
+
+  private didRemove(id: string): void {
+    this.machines.get(id)?.release();
+    if (this.machines.delete(id)) this.eventEmitter.fire({ type: "machineRemoved", id });
+  }
+
+  private async create({ spec }: ProcedureParsed<"machine.create">): Promise<{ id: string; job: JobInfo }> {
+    const context = await this.checkContext();
+    const refused = firstError(await checkSpec(spec, context));
+    if (refused) throw refused;
+    const id = this.registry.newId();
+    const { diskFormats } = this.engines.resolve(spec).info.capabilities;
+    const planned = await planMachine(spec, { id, now: this.clock.now(), macs: this.registry.macs(), diskFormats });
+    const job = this.jobs.run({ kind: "create", title: `Create ${spec.name}`, cancellable: true }, async (control) => {
+      await this.registry.create(planned.config, (folder, signal) => planned.fill(folder, { signal, progress: control.progress }), control.signal);
+    });
+    return { id, job };
+  }
+
+  private async set(id: string, patch: MachinePatch): Promise<MachineInfo> {
+    const machine = this.machine(id);
+    const kind = kindOfChange(this.configured(id).config, patch);
+    // Names and notes may change at any time; the table decides about the rest.
+    if (kind.hardware) await machine.inTurn("configure", () => this.change(machine, patch));
+    else if (kind.medium) await machine.inTurn("changeMedium", () => this.change(machine, patch));
+    else if (kind.links) await machine.inTurn("setLink", () => this.change(machine, patch));
+    else await this.change(machine, patch);
+    return machine.info();
+  }
+
+  private async change(machine: Machine, patch: MachinePatch): Promise<void> {
+    const { id, folder } = machine;
+    const { config, registered } = this.configured(id);
+    const refused = firstError(await checkPatch({ ...registered, config }, patch, await this.checkContext()));
+    if (refused) throw refused;
+    const kind = kindOfChange(config, patch);
+    if (kind.medium && machine.isLive && patch.medium !== undefined) await this.changeMedium(machine, patch.medium);
+    const { diskFormats } = this.engines.resolve(config).info.capabilities;
+    const disks =
+      (patch.addDisks ?? []).length + (patch.removeDisks ?? []).length === 0
+        ? undefined
+        : await changeDisks(folder, config, { add: patch.addDisks ?? [], remove: patch.removeDisks ?? [] }, diskFormats, { signal: new AbortController().signal, progress: () => undefined });
+    try {
+      await this.registry.update(id, patched(config, patch, disks?.disks ?? config.disks));
+    } catch (error) {
+      await disks?.undo();
+      throw error;
+    }
+    await disks?.commit();
+    if (kind.links) await machine.current?.applyLinks();
+    machine.logEvent(`settings changed: ${Object.keys(patch).join(", ")}`);
+  }
+
+  private async changeMedium(machine: Machine, medium: string | null): Promise<void> {
+    const { qmp } = machine.live().session;
+    if (medium === null) await qmp.execute("eject", { id: "cd0", force: true });
+    else await qmp.execute("blockdev-change-medium", { id: "cd0", filename: medium, format: "raw", force: true });
+  }
+
+  /** Presses the keys together, and answers when the machine process has taken the next ones. */
+  private async press(machine: Machine, keys: readonly string[], holdMs: number): Promise<void> {
+    await machine.live().session.qmp.execute("send-key", { keys: keys.map((data) => ({ type: "qcode", data })), "hold-time": holdMs });
+    await new Promise<void>((resolve) => this.clock.schedule(holdMs, resolve));
+  }
+
+  private emptyTrash(id: string | undefined): { job: JobInfo } {
+    const job = this.jobs.run({ kind: "empty-trash", title: id === undefined ? "Empty the trash" : "Delete from the trash", cancellable: true }, async (control) => {
+      const entries = id === undefined ? await this.registry.listTrash() : [{ id, name: "", bytes: 0 }];
+      for (const [index, entry] of entries.entries()) {
+        control.signal.throwIfAborted();
+        control.progress(index / entries.length, entry.name === "" ? undefined : `Deleting ${entry.name} (${formatSize(entry.bytes)})`);
+        await this.registry.deleteFromTrash(entry.id, control.signal);
+      }
+    });
+    return { job };
+  }
+
+  private tellTrash(): void {
+    this.registry.listTrash().then(
+      (entries) => this.eventEmitter.fire({ type: "trash", entries }),
+      (error: unknown) => this.log.error("the trash could not be read", error),
+    );
+  }
+
+  private didChangeJob(job: JobInfo): void {
+    this.eventEmitter.fire({ type: "job", job });
+    const machine = job.machineId === undefined ? undefined : this.machines.get(job.machineId);
+    if (machine) this.eventEmitter.fire({ type: "machine", machine: machine.info() });
+  }
+
+  // --- the host
+
+  private async hostInfo(): Promise<HostInfo> {
+    const facts = await readHostFacts(this.home.path);
+    return { version: this.runtime.version, home: this.home.path, servedBy: this.servedBy, pid: process.pid, ...facts, engines: this.engines.list(), starter: this.starter.info, networkModes };
+  }
+
+  private async checkContext(): Promise<CheckContext> {
+    return {
+      facts: await readHostFacts(this.home.path),
+      machines: this.registry.list(),
+      starter: this.starter,
+      networkModes,
+      resolveEngine: (machine) => this.engines.resolve(machine).info,
+    };
+  }
+
+  /** Looks for the starter guest, and with it for its pre-booted states. */
+  private async readStarter(): Promise<void> {
+    const before = this.starter.info;
+    this.starter = await readStarter(this.runtime.guestDir);
+    if (JSON.stringify(before) === JSON.stringify(this.starter.info)) return;
+    const { guest } = this.starter;
+    this.states = undefined;
+    if (guest) this.states = await preBootedStates(this.runtime, this.starter, this.engines, this.home.statesDir, this.log.child("states"));
+    if (this.eventEmitter.hasListeners) this.eventEmitter.fire({ type: "host", host: await this.hostInfo() });
+  }
+
+  private readonly surroundings: Surroundings = this.makeSurroundings();
+
+  private makeSurroundings(): Surroundings {
+    const service = this; // eslint-disable-line @typescript-eslint/no-this-alias -- getters of the object below have their own `this`
+    return {
+      get engines() {
+        return service.engines;
+      },
+      get jobs() {
+        return service.jobs;
+      },
+      clock: service.clock,
+      get log() {
+        return service.log;
+      },
+      runDir: (id) => machineRunDir(service.home.runDir, id),
+      guestFiles: () => guestFiles(service.starter),
+      states: () => service.states,
+      authorizedKeys: () => (service.authorizedKeys ??= homeKey(service.home.path).then((line) => [line])),
+      checkStart: async (machine, config) => {
+        const refused = firstError(await checkStart({ ...machine, config }, await service.checkContext()));
+        if (refused) throw refused;
+      },
+      notify: (notice) => service.notify(notice),
+      prepareForNextTime: (config) => service.prepareForNextTime(config),
+    };
+  }
+
+  private notify(notice: Pick<Notice, "level" | "message" | "remedy" | "machineId">): void {
+    this.log.info(`notice: ${notice.message}`);
+    this.eventEmitter.fire({ type: "notice", notice: { ...notice, id: randomBytes(6).toString("hex"), at: this.clock.now() } });
+  }
+
+  private prepareForNextTime(config: MachineConfig): void {
+    const { states } = this;
+    const key = states?.keyFor(config);
+    if (!states || key === undefined) return;
+    states.find(key).then(
+      (file) => {
+        if (file !== undefined || states.isMaking(key)) return;
+        this.jobs.run({ kind: "prepare-state", title: `Prepare instant starts with ${formatSize(config.memoryMiB * MiB)} of memory`, cancellable: true }, (job) =>
+          states.prepare(config, job.signal, (detail) => job.progress(undefined, detail)),
+        );
+      },
+      (error: unknown) => this.log.error("the pre-booted states could not be looked at", error),
+    );
+  }
+}
+
+/** Firmware and the starter guest for the engine. */
+export function guestFiles(starter: Starter): GuestFiles {
+  const guest = requireStarter(starter);
+  return {
+    bios: guest.bios,
+    vgabios: guest.vgabios,
+    // The guest waits to be told who it is before it takes a disk or shows a prompt.
+    starter: { kernel: guest.kernel, initrd: guest.initrd, cmdline: `${guest.cmdline} terrarium.hold` },
+  };
+}
+
+/** The pre-booted states for a starter guest that is ready; new ones are put into `target`. */
+export async function preBootedStates(runtime: Runtime, starter: Starter, engines: EngineTable, target: string, log: Log): Promise<PreBootedStates> {
+  const guest = requireStarter(starter);
+  return new PreBootedStates({
+    folders: [...new Set([guest.statesDir, target])],
+    target,
+    engine: engines.resolve({ engine: "v86", memoryMiB: 0, cpus: 1 }),
+    guest: guestFiles(starter),
+    guestBuild: guest.build,
+    emulator: await emulatorHash(runtime.emulator),
+    log,
+  });
+}
+
+async function done(work: Promise<void>): Promise<Record<string, never>> {
+  await work;
+  return {};
+}
+
+async function readLogEnd(path: string, maxBytes: number): Promise<{ text: string; truncated: boolean }> {
+  let file;
+  try {
+    file = await open(path, "r");
+  } catch (error) {
+    if (isMissing(error)) return { text: "", truncated: false };
+    throw error;
+  }
+  try {
+    const { size } = await file.stat();
+    const length = Math.min(size, maxBytes);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
+    return { text: buffer.toString("utf8", 0, bytesRead), truncated: size > length };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,166 @@
+import { rm } from "node:fs/promises";
+import { systemClock, type Clock } from "../base/clock";
+import { DisposableStore, type Disposable } from "../base/disposable";
+import type { ProcessIdentity } from "../base/processes";
+import { TerrariumError } from "../contract/errors";
+import type { LaunchPlan, MachineSockets } from "../engine/engine";
+import { adopt, connectWhenReady, launch, readPidFile, type MachineProcess, type ProcessEnd } from "../engine/machineProcess";
+import { QmpClient, type QmpEvent } from "../engine/qmp";
+import { AgentClient } from "./agentClient";
+import { SerialHub } from "./serial";
+
+/** How a run of a machine ended. */
+export type SessionEnd =
+  /** The guest powered itself off. */
+  | { readonly kind: "guest" }
+  /** The machine process ended because it was told to. */
+  | { readonly kind: "asked" }
+  /** Nobody asked. */
+  | { readonly kind: "crashed"; readonly reason: string };
+
+const openSocketsMs = 20_000;
+
+/**
+ * One run of a machine: its process with the connections the host service is the only holder of. It begins with `launch`,
+ * or with `attach` when the process was there before us, and it is over when `ended` resolves.
+ */
+export class Session implements Disposable {
+  private readonly store = new DisposableStore();
+  private shutdown: QmpEvent | undefined;
+  private panic: string | undefined;
+  private quitting = false;
+  /** Resolves once, when the machine process is gone. */
+  readonly ended: Promise<SessionEnd>;
+
+  private constructor(
+    readonly process: MachineProcess,
+    readonly qmp: QmpClient,
+    readonly agent: AgentClient,
+    readonly serial: SerialHub,
+  ) {
+    this.store.add(qmp);
+    this.store.add(agent);
+    this.store.add(serial);
+    this.store.add(
+      qmp.onDidEvent((event) => {
+        if (event.event === "SHUTDOWN") this.shutdown = event;
+        if (event.event === "GUEST_PANICKED" || event.event === "TERRARIUM_CRASHED") this.panic = describePanic(event);
+      }),
+    );
+    this.store.add(qmp.onDidClose(() => process.monitorClosed()));
+    this.ended = process.ended.then((end) => this.explain(end));
+  }
+
+  /**
+   * Starts the machine process and connects to it. When it fails or `signal` aborts, no process is left.
+   * @throws TerrariumError with the reason the process gave up, if it did.
+   */
+  static async launch(plan: LaunchPlan, sockets: MachineSockets, options: { engineLog: string; signal?: AbortSignal; clock?: Clock; onPid?: (identity: ProcessIdentity) => void }): Promise<Session> {
+    await removeSockets(sockets);
+    const process = await launch(plan, options.engineLog);
+    options.onPid?.(process.identity);
+    try {
+      const gone = process.ended.then((end) => {
+        throw new TerrariumError("engine-failed", `The machine process ended before it was ready (${describeEnd(end)}).`, "Its engine log says why.");
+      });
+      // When the process ends later, nobody waits for this any more.
+      gone.catch(() => undefined);
+      return await Session.connect(process, sockets, { ...options, gone });
+    } catch (error) {
+      await process.kill();
+      throw error;
+    }
+  }
+
+  /** Connects to a machine process that is already there; undefined when it is not. */
+  static async attach(identity: ProcessIdentity, sockets: MachineSockets, serialLog: string, clock?: Clock): Promise<Session | undefined> {
+    const process = await adopt(identity, clock);
+    if (!process) return undefined;
+    const session = await Session.connect(process, sockets, { timeoutMs: 5000, ...(clock ? { clock } : {}) }, (hub) => hub.readLog(serialLog));
+    return session;
+  }
+
+  private static async connect(
+    process: MachineProcess,
+    sockets: MachineSockets,
+    options: { timeoutMs?: number; signal?: AbortSignal; gone?: Promise<never>; clock?: Clock },
+    beforeSerial: (hub: SerialHub) => Promise<void> = async () => undefined,
+  ): Promise<Session> {
+    const { timeoutMs = openSocketsMs, clock = systemClock(), ...rest } = options;
+    const opened = new DisposableStore();
+    try {
+      const monitor = connectWhenReady(sockets.monitor, { timeoutMs, clock, ...rest }).then(async (socket) => opened.add(await QmpClient.over(socket, clock)));
+      const agent = connectWhenReady(sockets.agent, { timeoutMs, clock, ...rest }).then((socket) => opened.add(new AgentClient(socket, clock)));
+      const hub = opened.add(new SerialHub());
+      const serial = connectWhenReady(sockets.serial, { timeoutMs, clock, ...rest }).then(async (socket) => {
+        // The log first, and the socket paused meanwhile: so nothing is missed between the two.
+        await beforeSerial(hub);
+        hub.attach(socket);
+      });
+      // One failure is reported; the others' are the same event seen from other sockets.
+      const [qmp, client] = await settleAll([monitor, agent, serial]);
+      return new Session(process, qmp, client, hub);
+    } catch (error) {
+      opened.dispose();
+      throw error;
+    }
+  }
+
+  /** Ends the machine process in an orderly way: its disks are flushed and closed. It is killed when it does not follow. */
+  async quit(timeoutMs = 5000, clock: Clock = systemClock()): Promise<void> {
+    this.quitting = true;
+    try {
+      await this.qmp.execute("quit", undefined, timeoutMs);
+    } catch (error) {
+      // Disconnected: it has gone already. Anything else: it does not listen, and is ended below.
+      if (!(error instanceof TerrariumError)) throw error;
+    }
+    let timer: Disposable | undefined;
+    const late = new Promise<"late">((resolve) => (timer = clock.schedule(timeoutMs, () => resolve("late"))));
+    const outcome = await Promise.race([this.ended, late]);
+    timer?.dispose();
+    if (outcome === "late") await this.process.kill();
+    await this.ended;
+  }
+
+  /** Lets go of the machine process, which lives on. */
+  dispose(): void {
+    this.store.dispose();
+  }
+
+  private explain(end: ProcessEnd): SessionEnd {
+    this.dispose();
+    if (this.quitting) return { kind: "asked" };
+    if (this.shutdown) return this.shutdown.data["guest"] === true ? { kind: "guest" } : { kind: "asked" };
+    return { kind: "crashed", reason: this.panic ?? `The machine process ended unexpectedly (${describeEnd(end)}).` };
+  }
+}
+
+/** The process of a run directory, as its pid file names it. */
+export async function recordedPid(sockets: MachineSockets): Promise<number | undefined> {
+  return readPidFile(sockets.pidFile);
+}
+
+/** Removes what an earlier run left where the next one will listen. */
+export async function removeSockets(sockets: MachineSockets): Promise<void> {
+  const paths = [sockets.monitor, sockets.display, sockets.serial, sockets.agent, sockets.pidFile, ...sockets.nets];
+  await Promise.all(paths.map((path) => rm(path, { force: true })));
+}
+
+export function describeEnd(end: ProcessEnd): string {
+  if (end.signal !== undefined) return `ended by ${end.signal}`;
+  return end.code === undefined ? "it is gone" : `exit code ${end.code}`;
+}
+
+function describePanic(event: QmpEvent): string {
+  const { message, reason } = event.data;
+  const text = typeof message === "string" ? message : typeof reason === "string" ? reason : "no reason given";
+  return `The machine process failed: ${text}`;
+}
+
+/** All values, or the first failure once every one has settled, so that nothing is still being opened afterwards. */
+async function settleAll<T extends readonly unknown[]>(promises: readonly [...{ [K in keyof T]: Promise<T[K]> }]): Promise<T> {
+  const results = await Promise.allSettled(promises);
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+  return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as unknown as T;
+}

@@ -1,0 +1,115 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../base/clock";
+import { DisposableStore } from "../base/disposable";
+import { bootId } from "../base/processes";
+import { TerrariumError } from "../contract/errors";
+import type { MachineConfig } from "../contract/model";
+import { adapterSlots, type Engine, type GuestFiles, type MachineSockets } from "../engine/engine";
+import { guestIdentity } from "./identity";
+import { loadState } from "./migration";
+import { cancelled, linksOf, Run, type RunSurroundings } from "./run";
+import { writeRunRecord, type RunRecord } from "./runRecord";
+import { Session } from "./session";
+
+/** Where a run begins: at the firmware, or from a file with memory and devices. */
+export type Origin =
+  | { readonly from: "cold" }
+  | { readonly from: "pre-booted"; readonly file: string }
+  /** `identified`: the guest had been told who it is before it was saved. */
+  | { readonly from: "saved"; readonly file: string; readonly identified: boolean };
+
+/** A state could not be loaded, or the guest in it does not answer. The machine could start another way. */
+export class StateUnusable extends Error {
+  constructor(readonly reason: TerrariumError) {
+    super(reason.message);
+  }
+}
+
+export interface StartUp {
+  readonly config: MachineConfig;
+  readonly engine: Engine;
+  readonly origin: Origin;
+  readonly sockets: MachineSockets;
+  readonly runDir: string;
+  readonly guest: GuestFiles;
+  readonly around: RunSurroundings;
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  /** The machine process is there and connected; its guest does not run yet. */
+  readonly onRun: (run: Run) => void;
+  /** What follows when a guest that boots from the beginning is up. */
+  readonly onGuestUp: () => void;
+}
+
+/**
+ * Brings a machine up: its process, then its memory if there is a state, then the guest, then, for a starter guest from a
+ * pre-booted state, who it is. What does not depend on each other happens at once; nothing waits for a poll.
+ * When it throws, the run that `onRun` was given is still there: whoever called ends it.
+ * @throws StateUnusable when the fault is the state's.
+ */
+export async function comeUp(start: StartUp): Promise<void> {
+  const { config, engine, origin, around, signal, clock } = start;
+  // A starter guest without an identity gets no link; other guests have none to wait for.
+  const held = config.boot.kind === "starter" && (origin.from !== "saved" || !origin.identified);
+  const identity = held && origin.from === "pre-booted" ? around.authorizedKeys().then((keys) => guestIdentity(config, around.folder, keys)) : undefined;
+  identity?.catch((error: unknown) => void error); // Awaited below, unless something fails before.
+  const logs = join(around.folder, "logs");
+  const [boot] = await Promise.all([bootId(), mkdir(start.runDir, { recursive: true, mode: 0o700 }), mkdir(logs, { recursive: true, mode: 0o700 })]);
+  const plan = engine.plan(config, {
+    folder: around.folder,
+    sockets: start.sockets,
+    serialLog: join(logs, "serial0.log"),
+    dumpDir: logs,
+    guest: start.guest,
+    links: held || origin.from !== "cold" ? Array.from({ length: adapterSlots }, () => false) : linksOf(config.adapters),
+    incoming: origin.from !== "cold",
+  });
+  const begun: { record?: RunRecord; written?: Promise<void> } = {};
+  const session = await Session.launch(plan, start.sockets, {
+    engineLog: join(logs, "engine.log"),
+    signal,
+    clock,
+    onPid: ({ pid, start: processStart }) => {
+      begun.record = { pid, processStart, bootId: boot, startedAt: clock.now(), startedFrom: origin.from, ran: false, identified: !held };
+      begun.written = writeRunRecord(around.folder, begun.record);
+      begun.written.catch((error: unknown) => void error); // Awaited below.
+    },
+  });
+  if (!begun.record) throw new TerrariumError("internal", "A machine process was started that nobody heard of.");
+  const run = new Run(session, begun.record, around);
+  start.onRun(run);
+
+  const waits = new DisposableStore();
+  try {
+    const gone = Promise.race([endedEarly(run), cancelled(signal, waits)]);
+    gone.catch((error: unknown) => void error); // Of interest only to the races below.
+    const unlessGone = <T>(work: Promise<T>): Promise<T> => Promise.race([work, gone]);
+    const stateFault = (error: unknown): unknown => (signal.aborted || !(error instanceof TerrariumError) ? error : new StateUnusable(error));
+    await begun.written;
+    if (origin.from !== "cold") {
+      try {
+        await unlessGone(loadState(session.qmp, origin.file, signal));
+      } catch (error) {
+        throw stateFault(error);
+      }
+    }
+    await unlessGone(run.cont());
+    if (identity) {
+      const who = await identity;
+      try {
+        await unlessGone(run.identify(who));
+      } catch (error) {
+        throw stateFault(error);
+      }
+    } else if (held) run.identifyWhenUp(start.onGuestUp);
+    else run.guest.watch();
+  } finally {
+    waits.dispose();
+  }
+}
+
+async function endedEarly(run: Run): Promise<never> {
+  const end = await run.ended;
+  throw new TerrariumError("engine-failed", end.kind === "crashed" ? end.reason : "The machine process ended while it started.", "The machine's engine log says more.");
+}
