@@ -1,6 +1,6 @@
 import { Amount, stopsBetween } from "./Amount";
 import { formatBytes } from "../../ui/format";
-import type { StepProps } from "./Wizard";
+import type { StepProps } from "./step";
 import { sourceDefaults } from "./draft";
 
 const GiB = 1024 ** 3;

@@ -2,7 +2,7 @@ import { Plugs } from "@phosphor-icons/react/dist/csr/Plugs";
 import { Network } from "@phosphor-icons/react/dist/csr/Network";
 import type { NetworkMode } from "../../../core/contract/model";
 import { Cards, type CardChoice } from "./Cards";
-import type { StepProps } from "./Wizard";
+import type { StepProps } from "./step";
 
 const modes: Readonly<Record<NetworkMode, Omit<CardChoice<NetworkMode>, "value">>> = {
   none: { title: "Unplugged", detail: "An adapter without a cable. Nothing reaches the machine, and it reaches nothing.", icon: Plugs },

@@ -1,5 +1,5 @@
 import { Problem } from "../../ui/Problem";
-import type { StepProps } from "./Wizard";
+import type { StepProps } from "./step";
 import { facts } from "./Summary";
 
 export function ReviewStep({ draft, findings, host, startNow, setStartNow }: StepProps & { startNow: boolean; setStartNow(start: boolean): void }) {

@@ -7,7 +7,7 @@ import { Problem } from "../../ui/Problem";
 import { Cards, type CardChoice } from "./Cards";
 import type { Source } from "./draft";
 import { FileField } from "./FileField";
-import type { StepProps } from "./Wizard";
+import type { StepProps } from "./step";
 import { withPath, withSource } from "./draft";
 
 const choices: readonly CardChoice<Source>[] = [

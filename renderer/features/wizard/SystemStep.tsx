@@ -1,7 +1,7 @@
 import { formatMiB } from "../../ui/format";
 import { Field } from "../../ui/Field";
 import { Amount, stopsBetween } from "./Amount";
-import type { StepProps } from "./Wizard";
+import type { StepProps } from "./step";
 
 export function SystemStep({ draft, change, findings, host }: StepProps) {
   const of = (field: string) => findings.filter((finding) => finding.field === field);

@@ -1,6 +1,6 @@
 import { Check } from "@phosphor-icons/react/dist/csr/Check";
 import { useEffect, useRef, useState } from "react";
-import type { Finding, HostInfo, JobInfo, MachineInfo } from "../../../core/contract/model";
+import type { Finding, JobInfo } from "../../../core/contract/model";
 import { call, desktop } from "../../api/client";
 import { useHost, useJobs, useMachines } from "../../api/hooks";
 import { Button } from "../../ui/Button";
@@ -12,18 +12,10 @@ import { findingsOf, missing, newDraft, sourcePath, stepNames, toSpec, type Draf
 import { NetworkStep } from "./NetworkStep";
 import { ReviewStep } from "./ReviewStep";
 import { SourceStep } from "./SourceStep";
+import type { StepProps } from "./step";
 import { facts } from "./Summary";
 import { SystemStep } from "./SystemStep";
 import "./wizard.css";
-
-/** What every step gets. */
-export interface StepProps {
-  readonly draft: Draft;
-  readonly change: (draft: Draft) => void;
-  readonly findings: readonly Finding[];
-  readonly host: HostInfo | undefined;
-  readonly machines: readonly MachineInfo[];
-}
 
 const titles: Readonly<Record<StepName, string>> = { source: "Source", system: "System", disk: "Disk", network: "Network", review: "Review" };
 
