@@ -145,7 +145,7 @@ function streamAnswered(socket: Socket): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const lines = new LineReader(maxLineBytes);
     const settle = (outcome: TerrariumError | undefined): void => {
-      socket.off("data", onData);
+      socket.off("readable", onReadable);
       socket.off("error", onEnd);
       socket.off("end", onEnd);
       socket.off("close", onEnd);
@@ -155,13 +155,15 @@ function streamAnswered(socket: Socket): Promise<Duplex> {
         socket.destroy();
         return reject(outcome);
       }
-      socket.pause();
       const early = lines.takeRest();
       if (early.length > 0) socket.unshift(early);
       resolve(socket);
     };
     const onEnd = (): void => settle(new TerrariumError("disconnected", "The host service ended before the stream was open.", "Try again."));
-    const onData = (chunk: Buffer): void => {
+    // Read and not listened to for data: whoever gets the socket finds it as a new one, neither flowing nor paused.
+    const onReadable = (): void => {
+      const chunk = socket.read() as Buffer | null;
+      if (chunk === null) return;
       lines.push(chunk);
       const next = lines.next();
       if (next === undefined) return;
@@ -169,7 +171,7 @@ function streamAnswered(socket: Socket): Promise<Duplex> {
       if (answer === undefined) settle(new TerrariumError("disconnected", "The host service's answer is not understood.", "It may be of another version. End it with: terrarium serve --stop"));
       else settle("error" in answer ? TerrariumError.fromData(answer.error) : undefined);
     };
-    socket.on("data", onData);
+    socket.on("readable", onReadable);
     socket.on("error", onEnd);
     socket.on("end", onEnd);
     socket.on("close", onEnd);

@@ -143,7 +143,7 @@ class Connection {
       const request = StreamRequest.safeParse(value);
       if (!request.success) return this.refuse(`A client asked for a stream in a form that is not understood: ${issues(request.error)}.`);
       this.role = "stream";
-      this.becomeStream(request.data);
+      void this.becomeStream(request.data);
       return;
     }
     const request = Request.safeParse(value);
@@ -176,25 +176,24 @@ class Connection {
     this.send({ id, result: {} });
   }
 
-  private becomeStream(request: StreamRequest): void {
+  private async becomeStream(request: StreamRequest): Promise<void> {
     const { socket } = this;
     // Bytes that come before the stream is there wait in the socket.
     socket.pause();
     socket.off("data", this.onData);
     const early = this.lines.takeRest();
-    this.host.openStream(request).then(
-      (stream) => {
-        if (socket.destroyed) return void stream.destroy();
-        socket.write(answerLine({ ok: true }));
-        if (early.length > 0) socket.unshift(early);
-        joinStreams(socket, stream);
-      },
-      (error: unknown) => {
-        if (!(error instanceof TerrariumError)) this.log.error(`The ${request.stream} stream could not be opened.`, error);
-        socket.end(answerLine({ error: toErrorData(error) }));
-        socket.resume();
-      },
-    );
+    let stream: Duplex;
+    try {
+      stream = await this.host.openStream(request);
+    } catch (error) {
+      if (!(error instanceof TerrariumError)) this.log.error(`The ${request.stream} stream could not be opened.`, error);
+      socket.write(answerLine({ error: toErrorData(error) }));
+      return socket.destroySoon();
+    }
+    if (socket.destroyed) return void stream.destroy();
+    socket.write(answerLine({ ok: true }));
+    if (early.length > 0) socket.unshift(early);
+    joinStreams(socket, stream);
   }
 
   /** Says what is wrong with what the client sent and ends its connection. */

@@ -1,6 +1,7 @@
+import { createLog } from "../../base/log";
 import { verb, type Verb } from "../verb";
 
-/** What set-up does, once, for everybody. */
+/** What set-up does, once for everybody who uses this checkout. */
 export const starterVerbs: readonly Verb[] = [
   verb({
     name: "starter prepare",
@@ -8,8 +9,10 @@ export const starterVerbs: readonly Verb[] = [
     hidden: true,
     async run(context) {
       const { prepareDefaultState } = await import("../../machine/index");
-      context.print({}, "");
-      void prepareDefaultState;
+      const abort = new AbortController();
+      const log = createLog((line) => context.note(line));
+      await context.interruptible(prepareDefaultState(context.runtime, log, abort.signal), () => abort.abort());
+      context.print({ ready: true }, "The pre-booted state is ready.");
     },
   }),
 ];
