@@ -58,7 +58,13 @@ function awaitPort(token: string): { port: Promise<MessagePort>; cancel(): void 
 export function channelOf(port: MessagePort): Channel {
   const early: ArrayBuffer[] = [];
   let listener: Channel["onmessage"] = null;
+  let handingOver = false;
   let ended = false;
+
+  const handOver = (): void => {
+    handingOver = false;
+    while (listener && early.length > 0) listener({ data: early.shift()! });
+  };
 
   const finish = (error?: ErrorData): void => {
     if (ended) return;
@@ -95,12 +101,15 @@ export function channelOf(port: MessagePort): Channel {
     get: () => listener,
     set: (next: Channel["onmessage"]) => {
       listener = next;
-      if (next) for (const data of early.splice(0)) next({ data });
+      if (!next || early.length === 0 || handingOver) return;
+      // Not at once: noVNC sets this in the middle of its constructor and is not ready for bytes there.
+      handingOver = true;
+      queueMicrotask(handOver);
     },
   });
 
   const receive = (data: ArrayBuffer): void => {
-    if (listener) listener({ data });
+    if (listener && early.length === 0) listener({ data });
     else early.push(data);
   };
   port.onmessage = (event: MessageEvent<unknown>) => {

@@ -3,7 +3,9 @@ import { useConnection, useMachine, useMachines, usePreferences, useStore } from
 import { MachinePage, type MachineTab } from "../features/machines/MachinePage";
 import { RenameHost } from "../features/machines/rename";
 import { Welcome } from "../features/machines/Welcome";
+import { Boundary } from "../ui/Boundary";
 import { ConfirmHost } from "../ui/confirm";
+import { Logo } from "../ui/Logo";
 import { attempt } from "../ui/toasts";
 import { CloseDialog } from "./CloseDialog";
 import { ConnectionScreen } from "./ConnectionScreen";
@@ -12,6 +14,7 @@ import { OwnWindowButtons } from "./OwnWindowButtons";
 import { useShortcuts } from "./shortcuts";
 import { Sidebar } from "./Sidebar";
 import { Announcer, ToastShelf } from "./Toasts";
+import "../features/wizard/wizard.css";
 import "./app.css";
 
 const Palette = lazy(() => import("./Palette"));
@@ -24,9 +27,13 @@ const PreferencesPage = lazy(() => import("../features/settings/PreferencesPage"
 /** The main window. */
 export function App() {
   const connection = useConnection();
+  const loaded = useMachines() !== undefined;
+  // A connection that is being made again takes nothing away from the person: what they were at stays.
+  const usable = connection.state === "connected" || (connection.state === "connecting" && loaded);
   return (
     <>
-      {connection.state === "connected" ? <Main /> : <ConnectionScreen connection={connection} />}
+      {usable ? <Main /> : <ConnectionScreen connection={connection} />}
+      {usable && <Announcer />}
       <CloseDialog />
       <ConfirmHost />
       <ToastShelf />
@@ -73,16 +80,27 @@ function Main() {
   if (!machines || !resolved) return <div className="boot" role="status" aria-label="Loading the machines" />;
   if (wizard) {
     return (
-      <Suspense fallback={null}>
-        <Wizard
-          initialSource={wizard.source}
-          onClose={(createdId?: string) => {
-            setWizard(undefined);
-            if (createdId !== undefined) selectMachine(createdId);
-          }}
-        />
-        <Announcer />
-      </Suspense>
+      <div className="wizard-frame">
+        <div className="wizard-top drag">
+          <Logo size={18} />
+          <b>New machine</b>
+          <span className="grow" />
+          <OwnWindowButtons />
+        </div>
+        <main className="pane centre">
+          <Boundary what="The wizard">
+            <Suspense fallback={null}>
+              <Wizard
+                initialSource={wizard.source}
+                onClose={(createdId?: string) => {
+                  setWizard(undefined);
+                  if (createdId !== undefined) selectMachine(createdId);
+                }}
+              />
+            </Suspense>
+          </Boundary>
+        </main>
+      </div>
     );
   }
 
@@ -92,19 +110,21 @@ function Main() {
       <Sidebar view={resolved} navigation={navigation} onSelect={selectMachine} collapsed={sidebarCollapsed} />
       <main className="main">
         <div className="pane centre">
-          <Suspense fallback={<div className="page-top drag">{buttons}</div>}>
-            {resolved.kind === "machine" && <MachinePage id={resolved.id} tab={tab} onTab={setTab} windowButtons={buttons} />}
-            {resolved.kind === "welcome" && (
-              <>
-                <div className="page-top drag">{buttons}</div>
-                <Welcome onWizard={navigation.openWizard} onCreated={selectMachine} />
-              </>
-            )}
-            {resolved.kind === "activity" && <Activity windowButtons={buttons} onMachine={selectMachine} />}
-            {resolved.kind === "trash" && <TrashPage windowButtons={buttons} onMachine={selectMachine} />}
-            {resolved.kind === "host" && <HostPage windowButtons={buttons} />}
-            {resolved.kind === "preferences" && <PreferencesPage windowButtons={buttons} />}
-          </Suspense>
+          <Boundary key={resolved.kind === "machine" ? resolved.id : resolved.kind} what="This page">
+            <Suspense fallback={<div className="page-top drag">{buttons}</div>}>
+              {resolved.kind === "machine" && <MachinePage id={resolved.id} tab={tab} onTab={setTab} windowButtons={buttons} />}
+              {resolved.kind === "welcome" && (
+                <>
+                  <div className="page-top drag">{buttons}</div>
+                  <Welcome onWizard={navigation.openWizard} onCreated={selectMachine} />
+                </>
+              )}
+              {resolved.kind === "activity" && <Activity windowButtons={buttons} onMachine={selectMachine} />}
+              {resolved.kind === "trash" && <TrashPage windowButtons={buttons} onMachine={selectMachine} />}
+              {resolved.kind === "host" && <HostPage windowButtons={buttons} />}
+              {resolved.kind === "preferences" && <PreferencesPage windowButtons={buttons} />}
+            </Suspense>
+          </Boundary>
         </div>
       </main>
       {palette && (
@@ -113,7 +133,6 @@ function Main() {
         </Suspense>
       )}
       <RenameHost />
-      <Announcer />
     </div>
   );
 }

@@ -23,9 +23,8 @@ export function ConnectionScreen({ connection }: { connection: HostConnectionSta
             <h1>{headings[failed.code] ?? "Terrarium cannot reach its machines"}</h1>
             <p>{failed.message}</p>
             {failed.remedy !== undefined && <p className="dim">{failed.remedy}</p>}
-            <p className="faint s">Machines that were running go on running.</p>
-            <div className="row" style={{ gap: 8, justifyContent: "center", marginTop: 18 }}>
-              <Button look="primary" onClick={() => window.location.reload()}>Try again</Button>
+            <p className="faint s">It is tried again every few seconds. Machines that were running go on running.</p>
+            <div className="row" style={{ justifyContent: "center", marginTop: 18 }}>
               <Button onClick={() => void window.terrarium.window("close")}>Close</Button>
             </div>
           </div>

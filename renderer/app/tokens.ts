@@ -11,6 +11,8 @@ const dark = {
   "shadow-1": "0 1px 0 rgba(0,0,0,.35)",
   "shadow-2": "0 8px 24px -8px rgba(0,0,0,.55),0 1px 2px rgba(0,0,0,.4)",
   "shadow-3": "0 24px 64px -16px rgba(0,0,0,.7),0 2px 6px rgba(0,0,0,.4)",
+  // Words on a guest's screen, which is dark in both themes.
+  "glass-ink": "#cfe0d8", "glass-fill": "rgba(24,33,29,.86)", "glass-line": "rgba(214,246,235,.16)",
   tank: "#0b100e", stage: "#141b18", jar: "#0d1310",
   "soil-1": "#4b3f30", "soil-2": "#5d4e3a", "soil-3": "#6f5f45", "soil-4": "#8a7855", grid: "rgba(206,240,228,.055)",
 } as const;
@@ -30,6 +32,7 @@ const light: Palette = {
   "shadow-1": "0 1px 0 rgba(24,33,27,.05)",
   "shadow-2": "0 8px 24px -10px rgba(24,40,30,.22),0 1px 2px rgba(24,40,30,.08)",
   "shadow-3": "0 24px 64px -18px rgba(24,40,30,.34),0 2px 6px rgba(24,40,30,.08)",
+  "glass-ink": "#cfe0d8", "glass-fill": "rgba(24,33,29,.86)", "glass-line": "rgba(214,246,235,.16)",
   tank: "#0f1512", stage: "#d3dbd2", jar: "#e4eee7",
   "soil-1": "#c9b795", "soil-2": "#b8a37d", "soil-3": "#a48e67", "soil-4": "#8a7550", grid: "rgba(24,50,36,.07)",
 };

@@ -1,3 +1,4 @@
+import { CaretDown } from "@phosphor-icons/react/dist/csr/CaretDown";
 import MenuItem from "@mui/material/MenuItem";
 import Select from "@mui/material/Select";
 
@@ -24,6 +25,7 @@ export function Choice<T extends string>({ value, options, onChange, disabled, i
   return (
     <Select
       fullWidth
+      IconComponent={Caret}
       value={value}
       disabled={disabled ?? false}
       onChange={(event) => onChange(event.target.value as T)}
@@ -41,4 +43,8 @@ export function Choice<T extends string>({ value, options, onChange, disabled, i
       ))}
     </Select>
   );
+}
+
+function Caret({ className }: { className: string }) {
+  return <CaretDown className={className} size={14} aria-hidden style={{ top: "calc(50% - 7px)", right: 9 }} />;
 }

@@ -65,7 +65,9 @@ export const GuestScreen = forwardRef<GuestScreenHandle, GuestScreenProps>(funct
       size();
       latest.current.onConnected?.();
     });
+    let ended = false;
     connection.addEventListener("disconnect", (event) => {
+      ended = true;
       const detail = (event as CustomEvent<{ clean: boolean }>).detail;
       latest.current.onDisconnected?.(detail.clean);
     });
@@ -74,7 +76,8 @@ export const GuestScreen = forwardRef<GuestScreenHandle, GuestScreenProps>(funct
       resolution.disconnect();
       canvas?.removeEventListener("focus", captured);
       canvas?.removeEventListener("blur", released);
-      connection.disconnect();
+      // noVNC complains loudly about a second end.
+      if (!ended && channel.readyState === "open") connection.disconnect();
     };
   }, [channel]);
 

@@ -1,4 +1,5 @@
 import { CaretDown } from "@phosphor-icons/react/dist/csr/CaretDown";
+import { CaretRight } from "@phosphor-icons/react/dist/csr/CaretRight";
 import { DotsThree } from "@phosphor-icons/react/dist/csr/DotsThree";
 import { lazy, Suspense } from "react";
 import type { MachineInfo } from "../../../core/contract/model";
@@ -32,9 +33,14 @@ export function MachinePage({ id, tab, onTab, windowButtons }: { id: string; tab
   return (
     <>
       <div className="crumbs drag">
-        <nav aria-label="Where you are" className="s dim trunc">
-          {machine.config?.group !== undefined && <>{machine.config.group}<span className="faint" aria-hidden> › </span></>}
-          <span aria-current="page">{machine.name}</span>
+        <nav aria-label="Where you are" className="s dim">
+          {machine.config?.group !== undefined && (
+            <>
+              <span className="trunc">{machine.config.group}</span>
+              <CaretRight size={10} aria-hidden />
+            </>
+          )}
+          <span aria-current="page" className="trunc">{machine.name}</span>
         </nav>
         {windowButtons}
       </div>
@@ -46,7 +52,7 @@ export function MachinePage({ id, tab, onTab, windowButtons }: { id: string; tab
       </header>
       <Tabs items={tabs} active={tab} onSelect={onTab} label={`Views of ${machine.name}`} idPrefix="machine" />
       <div role="tabpanel" id="machine-panel" aria-labelledby={`machine-tab-${tab}`} className="machine-panel" key={machine.id}>
-        {tab === "overview" && <Overview machine={machine} onSettings={() => onTab("settings")} />}
+        {tab === "overview" && <Overview machine={machine} onSettings={() => onTab("settings")} onLogs={() => onTab("logs")} />}
         <Suspense fallback={null}>
           {tab === "logs" && <Logs machine={machine} />}
           {tab === "settings" && <Settings machine={machine} />}

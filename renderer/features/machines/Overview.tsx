@@ -10,10 +10,11 @@ import { Toggle } from "../../ui/Toggle";
 import { attempt, toasts } from "../../ui/toasts";
 import { commands, refusalOf, runCommand } from "./commands";
 import { agentText, attachmentText, disksText, fileName, guestName, hardwareText, networkColours, networkNames, originText } from "./describe";
+import { LatestEvents } from "./LatestEvents";
 import { Preview } from "./Preview";
 
 /** What a machine is and does, at a glance. */
-export function Overview({ machine, onSettings }: { machine: MachineInfo; onSettings(): void }) {
+export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo; onSettings(): void; onLogs(): void }) {
   const { config } = machine;
   return (
     <div className="overview">
@@ -25,6 +26,7 @@ export function Overview({ machine, onSettings }: { machine: MachineInfo; onSett
             {config && <Soil machine={machine} config={config} />}
           </div>
         )}
+        <LatestEvents machine={machine} onAll={onLogs} />
       </section>
       <aside className="facts" aria-label="Facts">
         <Facts machine={machine} />

@@ -3,6 +3,7 @@ import type { MachineInfo } from "../../../core/contract/model";
 import { isLive } from "../../../core/contract/states";
 import { call, desktop } from "../../api/client";
 import { openStream, type Channel } from "../../api/stream";
+import { Boundary } from "../../ui/Boundary";
 import { attempt } from "../../ui/toasts";
 import { mainCommand, commands, refusalOf, runCommand } from "./commands";
 
@@ -25,9 +26,11 @@ export function Preview({ machine }: { machine: MachineInfo }) {
   return (
     <figure className={`tank preview ${machine.state}`} style={{ aspectRatio: `${ratio}` }}>
       {channel ? (
+        <Boundary what="The preview">
         <Suspense fallback={null}>
           <GuestScreen channel={channel} viewOnly scale="fit" label={`Screen of ${machine.name}`} onSize={(width, height) => setSize({ width, height })} />
         </Suspense>
+        </Boundary>
       ) : still ? (
         <img className="still" alt={`Last screen of ${machine.name}`} src={still} onLoad={(event) => setSize({ width: event.currentTarget.naturalWidth, height: event.currentTarget.naturalHeight })} />
       ) : (

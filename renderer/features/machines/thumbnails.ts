@@ -17,8 +17,11 @@ interface Watched {
 /** How often a running machine's picture is renewed, and how far apart two requests are. Milliseconds. */
 const renewEvery = 2_000;
 const pace = 250;
-/** Width of the pictures in device pixels: 58 CSS pixels on a screen of twice the density. */
-const pictureWidth = 116;
+/** Device pixels across a picture: 58 CSS pixels on a screen of twice the density. */
+export const pictureWidth = 116;
+/** A text screen is shown larger than the glass: its upper left stays readable. Wider guests show pictures, and those whole. */
+const textWidth = 190;
+const widestTextScreen = 720;
 
 /**
  * Small pictures of the machines that are in view. One request at a time and none while the window is hidden: two
@@ -87,7 +90,7 @@ export class ThumbnailFeed {
     try {
       const answer = await call("machine.screenshot", { id, unless: entry.revision });
       if (answer.revision === entry.revision) return;
-      const picture = answer.png === null ? null : await createImageBitmap(pngBlob(answer.png), { resizeWidth: pictureWidth, resizeQuality: "medium" });
+      const picture = answer.png === null ? null : await shrink(answer.png);
       entry.picture?.close();
       entry.picture = picture;
       entry.revision = answer.revision;
@@ -99,9 +102,13 @@ export class ThumbnailFeed {
   }
 }
 
-function pngBlob(base64: string): Blob {
+/** Decodes and scales beside the main thread. */
+function shrink(base64: string): Promise<ImageBitmap> {
   const text = atob(base64);
   const bytes = new Uint8Array(text.length);
   for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
-  return new Blob([bytes], { type: "image/png" });
+  // PNG specification 11.2.1: the width is the first field of the header chunk.
+  const width = bytes.length >= 24 ? new DataView(bytes.buffer).getUint32(16) : 0;
+  const resizeWidth = width <= widestTextScreen ? textWidth : pictureWidth;
+  return createImageBitmap(new Blob([bytes], { type: "image/png" }), { resizeWidth, resizeQuality: "medium" });
 }

@@ -1,0 +1,331 @@
+import { Preferences, type CloseAnswer, type DesktopApi, type HostConnectionState } from "../../core/contract/desktop";
+import type { ErrorData } from "../../core/contract/errors";
+import type { DoctorCheck, EngineInfo, Finding, HostInfo, JobInfo, MachineConfig, MachineInfo, TrashEntry } from "../../core/contract/model";
+import type { HostEvent, ProcedureInput, ProcedureName, ProcedureOutput, StreamRequest } from "../../core/contract/procedures";
+import { refusal, type MachineCommand } from "../../core/contract/states";
+
+/*
+ * A desktop in memory, for tests of the windows: it keeps machines in a list, moves them between states as the real
+ * host service would, and records every call. Screens are drawn by whoever passes `screens`.
+ */
+
+export interface FakeScreens {
+  /** A PNG of the machine's screen in base64, or null. */
+  picture(machine: MachineInfo): Promise<string | null>;
+  /** Serves RFB on the port. */
+  serve(machine: MachineInfo, port: MessagePort): void;
+}
+
+export const builtInEngine: EngineInfo = {
+  id: "v86",
+  label: "Built-in emulator",
+  available: true,
+  capabilities: {
+    smp: false, maxCpus: 1, minMemoryMiB: 16, maxMemoryMiB: 2047, x86_64: false, diskFormats: ["raw"], maxDisks: 4, maxAdapters: 4,
+    networkModes: ["none"], preBooted: true, saveState: true, changeMediumLive: true, setLinkLive: true,
+  },
+};
+
+export const absentEngine: EngineInfo = {
+  ...builtInEngine,
+  id: "qemu",
+  label: "QEMU",
+  available: false,
+  problem: { code: "unavailable", message: "This version of Terrarium runs the built-in engine only." },
+};
+
+export const fakeHost: HostInfo = {
+  version: "0.1.0", home: "/home/ada/.local/share/terrarium", servedBy: "app", pid: 4242, platform: "linux", cpus: 8,
+  memoryTotalMiB: 16_384, memoryAvailableMiB: 9_421, diskFreeBytes: 212 * 1024 ** 3,
+  engines: [builtInEngine, absentEngine],
+  starter: { ready: true, build: "f00d", kernelVersion: "6.1" },
+  networkModes: [
+    { mode: "none", available: true },
+    { mode: "nat", available: false, reason: "Networks come with a later version." },
+    { mode: "internal", available: false, reason: "Networks come with a later version." },
+  ],
+};
+
+let serial = 0;
+
+/** A machine with sensible facts; `part` overrides them, `config` overrides its configuration. */
+export function fakeMachine(name: string, part: Partial<Omit<MachineInfo, "config">> & { config?: Partial<MachineConfig> } = {}): MachineInfo {
+  const number = (++serial).toString(16).padStart(12, "0");
+  const id = part.id ?? `00000000-0000-4000-8000-${number}`;
+  return {
+    folder: `/home/ada/.local/share/terrarium/machines/${name}`,
+    name,
+    state: "off",
+    since: Date.now() - 3 * 86_400_000,
+    unresponsive: false,
+    engine: builtInEngine,
+    guest: { agent: "none", addresses: [] },
+    hostBytes: 812 * 1024 ** 2,
+    ...part,
+    id,
+    config: {
+      version: 1, id, name, createdAt: 1_700_000_000_000, engine: "auto", memoryMiB: 256, cpus: 1, boot: { kind: "starter" },
+      disks: [{ id: "disk0", sizeBytes: 2 * 1024 ** 3, layers: [{ file: "disks/disk0/0.raw", format: "raw" }] }],
+      drives: [{ id: "cd0", medium: null }],
+      adapters: [{ mac: `52:54:00:00:${number.slice(-4, -2)}:${number.slice(-2)}`, attachment: { mode: "none" }, plugged: true }],
+      ...part.config,
+    },
+  };
+}
+
+type Handlers = { [N in ProcedureName]: (input: ProcedureInput<N>) => ProcedureOutput<N> | Promise<ProcedureOutput<N>> };
+
+class Refusal extends Error {
+  constructor(readonly data: ErrorData) {
+    super(data.message);
+  }
+}
+
+export class FakeDesktop implements DesktopApi {
+  readonly platform = "linux";
+  readonly calls: { name: string; input: unknown }[] = [];
+  readonly opened: string[] = [];
+  readonly copied: string[] = [];
+  readonly closeAnswers: { answer: CloseAnswer; remember: boolean }[] = [];
+  readonly windowActions: string[] = [];
+  machines: Map<string, MachineInfo>;
+  jobs: JobInfo[] = [];
+  trash: TrashEntry[] = [];
+  doctor: DoctorCheck[] = [];
+  /** What `machine.check` answers. */
+  findings: (input: ProcedureInput<"machine.check">) => Finding[] = () => [];
+  /** What the file dialog answers. */
+  pickedFile: string | null = null;
+  /** Makes the named call fail from now on. */
+  readonly failures = new Map<ProcedureName, ErrorData>();
+  host: HostInfo;
+
+  private currentConnection: HostConnectionState = { state: "connected" };
+  private currentPreferences: Preferences;
+  private readonly thrownAway = new Map<string, MachineInfo>();
+  private readonly hostListeners = new Set<(event: HostEvent) => void>();
+  private readonly connectionListeners = new Set<(state: HostConnectionState) => void>();
+  private readonly preferenceListeners = new Set<(preferences: Preferences) => void>();
+  private readonly closeListeners = new Set<(running: { id: string; name: string }[]) => void>();
+
+  constructor(options: { machines?: MachineInfo[]; host?: HostInfo; preferences?: Partial<Preferences>; screens?: FakeScreens; connection?: HostConnectionState } = {}) {
+    this.machines = new Map((options.machines ?? []).map((machine) => [machine.id, machine]));
+    this.host = options.host ?? fakeHost;
+    this.currentPreferences = Preferences.parse(options.preferences ?? {});
+    this.screens = options.screens;
+    if (options.connection) this.currentConnection = options.connection;
+  }
+
+  private readonly screens: FakeScreens | undefined;
+
+  async call(name: string, input: unknown): Promise<{ result: unknown } | { error: ErrorData }> {
+    this.calls.push({ name, input });
+    const failure = this.failures.get(name as ProcedureName);
+    if (failure) return { error: failure };
+    try {
+      const handler = this.handlers[name as ProcedureName] as (input: unknown) => unknown;
+      return { result: await handler(input) };
+    } catch (error) {
+      if (error instanceof Refusal) return { error: error.data };
+      throw error;
+    }
+  }
+
+  announce(event: HostEvent): void {
+    for (const listener of this.hostListeners) listener(event);
+  }
+
+  setConnection(state: HostConnectionState): void {
+    this.currentConnection = state;
+    for (const listener of this.connectionListeners) listener(state);
+  }
+
+  /** Changes a machine and tells everyone. */
+  update(id: string, part: Partial<MachineInfo>): MachineInfo {
+    const machine = { ...this.machine(id), ...part };
+    this.machines.set(id, machine);
+    this.announce({ type: "machine", machine });
+    return machine;
+  }
+
+  announceJob(job: JobInfo): void {
+    this.jobs = [job, ...this.jobs.filter((other) => other.id !== job.id)];
+    this.announce({ type: "job", job });
+  }
+
+  requestClose(running: { id: string; name: string }[]): void {
+    for (const listener of this.closeListeners) listener(running);
+  }
+
+  onHostEvent = (listener: (event: HostEvent) => void) => subscribe(this.hostListeners, listener);
+  onConnection = (listener: (state: HostConnectionState) => void) => subscribe(this.connectionListeners, listener);
+  onPreferences = (listener: (preferences: Preferences) => void) => subscribe(this.preferenceListeners, listener);
+  onCloseRequested = (listener: (running: { id: string; name: string }[]) => void) => subscribe(this.closeListeners, listener);
+  onWindowState = () => () => undefined;
+  connection = () => Promise.resolve(this.currentConnection);
+  preferences = () => Promise.resolve(this.currentPreferences);
+
+  async setPreferences(patch: Partial<Preferences>): Promise<Preferences> {
+    this.currentPreferences = { ...this.currentPreferences, ...patch };
+    for (const listener of this.preferenceListeners) listener(this.currentPreferences);
+    return this.currentPreferences;
+  }
+
+  async openStream(request: StreamRequest, token: string): Promise<{ result: true } | { error: ErrorData }> {
+    const machine = this.machine(request.id);
+    if (!this.screens || request.stream !== "display") return { error: { code: "unavailable", message: "There is no such stream here." } };
+    const { port1, port2 } = new MessageChannel();
+    this.screens.serve(machine, port1);
+    window.postMessage({ terrariumStream: token }, "*", [port2]);
+    return { result: true };
+  }
+
+  pickFile = () => Promise.resolve(this.pickedFile);
+  saveScreenshot = (suggestedName: string) => Promise.resolve({ result: `/home/ada/Pictures/${suggestedName}` });
+  readClipboardText = () => Promise.resolve("");
+  showFolder = () => Promise.resolve();
+
+  async copyText(text: string): Promise<void> {
+    this.copied.push(text);
+  }
+
+  async openConsole(machineId: string): Promise<void> {
+    this.opened.push(machineId);
+  }
+
+  async window(action: string): Promise<void> {
+    this.windowActions.push(action);
+  }
+
+  async answerClose(answer: CloseAnswer, remember: boolean): Promise<void> {
+    this.closeAnswers.push({ answer, remember });
+  }
+
+  private machine(id: string): MachineInfo {
+    const machine = this.machines.get(id);
+    if (!machine) throw new Refusal({ code: "not-found", message: `There is no machine ${id}.` });
+    return machine;
+  }
+
+  private legal(command: MachineCommand, id: string): MachineInfo {
+    const machine = this.machine(id);
+    const refused = refusal(command, machine);
+    if (refused !== undefined) throw new Refusal({ code: "illegal-state", message: refused });
+    return machine;
+  }
+
+  private move(id: string, state: MachineInfo["state"], part: Partial<MachineInfo> = {}): void {
+    this.update(id, { state, since: Date.now(), ...part });
+  }
+
+  private finishedJob(kind: JobInfo["kind"], title: string, machineId?: string): JobInfo {
+    const job: JobInfo = { id: `job-${++serial}`, kind, title, machineId, state: "done", cancellable: false, startedAt: Date.now(), endedAt: Date.now() };
+    this.announceJob(job);
+    return job;
+  }
+
+  private readonly handlers: Handlers = {
+    "host.info": () => this.host,
+    "host.doctor": () => this.doctor,
+    "host.stop": () => ({}),
+    "machine.list": () => [...this.machines.values()],
+    "machine.get": ({ id }) => this.machine(id),
+    "machine.check": (input) => this.findings(input),
+    "machine.create": ({ spec }) => {
+      const machine = fakeMachine(spec.name, { config: { memoryMiB: spec.memoryMiB, boot: spec.boot } });
+      this.machines.set(machine.id, machine);
+      this.announce({ type: "machine", machine });
+      return { id: machine.id, job: this.finishedJob("create", `Create ${spec.name}`, machine.id) };
+    },
+    "machine.set": ({ id, patch }) => {
+      const before = this.machine(id);
+      if (Object.keys(patch).some((key) => !["name", "group", "notes"].includes(key))) this.legal("configure", id);
+      const { group, addDisks: _added, removeDisks: _removed, medium: _medium, ...rest } = patch;
+      const config: MachineConfig = { ...before.config!, ...rest, ...(group === undefined ? {} : { group: group ?? undefined }) };
+      return this.update(id, { name: config.name, config });
+    },
+    "machine.start": ({ id }) => {
+      const { name, state } = this.legal("start", id);
+      this.move(id, "running", { startedFrom: state === "saved" ? "saved" : "pre-booted", problem: undefined });
+      return { job: this.finishedJob("start", `Start ${name}`, id) };
+    },
+    "machine.pause": ({ id }) => (this.legal("pause", id), this.move(id, "paused", { pauseReason: "user" }), {}),
+    "machine.resume": ({ id }) => (this.legal("resume", id), this.move(id, "running", { pauseReason: undefined }), {}),
+    "machine.reset": ({ id }) => (this.legal("reset", id), {}),
+    "machine.shutdown": ({ id }) => {
+      const { name } = this.legal("shutdown", id);
+      this.move(id, "off");
+      return { job: this.finishedJob("shutdown", `Shut down ${name}`, id) };
+    },
+    "machine.powerOff": ({ id }) => (this.legal("powerOff", id), this.move(id, "off"), {}),
+    "machine.save": ({ id }) => {
+      const { name } = this.legal("save", id);
+      this.move(id, "saved");
+      return { job: this.finishedJob("save", `Save ${name}`, id) };
+    },
+    "machine.discardSaved": ({ id }) => (this.legal("discardSaved", id), this.move(id, "off"), {}),
+    "machine.delete": ({ id }) => {
+      const machine = this.legal("delete", id);
+      const entry: TrashEntry = { id: `trash-${++serial}`, name: machine.name, machineId: id, deletedAt: Date.now(), bytes: machine.hostBytes ?? 0 };
+      this.machines.delete(id);
+      this.thrownAway.set(entry.id, machine);
+      this.trash = [entry, ...this.trash];
+      this.announce({ type: "machineRemoved", id });
+      this.announce({ type: "trash", entries: this.trash });
+      return entry;
+    },
+    "machine.screenshot": async ({ id, unless }) => {
+      const machine = this.legal("screenshot", id);
+      const revision = `${machine.state} ${machine.since}`;
+      const png = unless === revision || !this.screens ? null : await this.screens.picture(machine);
+      return { live: machine.state === "running", revision, png };
+    },
+    "machine.sendKeys": () => ({}),
+    "machine.typeText": () => ({}),
+    "machine.exec": () => ({ exitCode: 0, signal: null, stdout: "", stderr: "", truncated: false }),
+    "machine.changeMedium": ({ id, medium }) => {
+      const machine = this.legal("changeMedium", id);
+      this.update(id, { config: { ...machine.config!, drives: [{ id: "cd0", medium }] } });
+      return {};
+    },
+    "machine.setLink": ({ id, adapter, up }) => {
+      const machine = this.legal("setLink", id);
+      const adapters = machine.config!.adapters.map((other, index) => (index === adapter ? { ...other, plugged: up } : other));
+      this.update(id, { config: { ...machine.config!, adapters } });
+      return {};
+    },
+    "machine.log": ({ log }) => ({ text: log === "events" ? "14:02:11 started from a pre-booted state\n14:02:12 the guest's agent answers\n" : "", truncated: false }),
+    "job.list": () => this.jobs,
+    "job.cancel": ({ id }) => {
+      const job = this.jobs.find((other) => other.id === id);
+      if (!job) throw new Refusal({ code: "not-found", message: "There is no such job." });
+      this.announceJob({ ...job, state: "cancelled", endedAt: Date.now() });
+      return {};
+    },
+    "job.wait": ({ id }) => this.jobs.find((job) => job.id === id)!,
+    "trash.list": () => this.trash,
+    "trash.restore": ({ id }) => {
+      const machine = this.thrownAway.get(id);
+      if (!machine) throw new Refusal({ code: "not-found", message: "That is not in the trash any more." });
+      this.thrownAway.delete(id);
+      this.trash = this.trash.filter((entry) => entry.id !== id);
+      this.machines.set(machine.id, machine);
+      this.announce({ type: "machine", machine });
+      this.announce({ type: "trash", entries: this.trash });
+      return machine;
+    },
+    "trash.empty": ({ id }) => {
+      this.trash = id === undefined ? [] : this.trash.filter((entry) => entry.id !== id);
+      this.announce({ type: "trash", entries: this.trash });
+      return { job: this.finishedJob("empty-trash", "Empty the trash") };
+    },
+    "media.inspect": ({ path }) => ({ path, kind: "iso", format: "iso9660", sizeBytes: 700 * 1024 ** 2, label: "DEBIAN", bootable: true }),
+  };
+}
+
+function subscribe<T>(listeners: Set<(value: T) => void>, listener: (value: T) => void): () => void {
+  listeners.add(listener);
+  return () => {
+    listeners.delete(listener);
+  };
+}
