@@ -14,7 +14,7 @@ import type { StateHardware } from "./stateFormat";
 import { missingInternals, type V86Cpu, type V86Emulator, type V86VirtioClass } from "./v86Internals";
 import { SharedInterrupts } from "./virtio";
 import type { VirtualClock } from "./virtualClock";
-import { instantiateWasm } from "./wasm";
+import { instantiateWasm, type WasmMemory } from "./wasm";
 
 /** Changes whenever a device of ours changes what it saves or shows to the guest. */
 export const deviceModel = 1;
@@ -42,6 +42,8 @@ export interface HardwareEvents {
   didFailDisk(failure: DiskFailure): void;
   didRequestReset(): void;
   didPowerOff(): void;
+  /** v86's own code gave up, for the reason said; an exception follows. */
+  didPanic(reason: string): void;
 }
 
 /** The machine's parts, wired up and stopped. */
@@ -69,7 +71,7 @@ export async function createHardware(start: WorkerStart, screen: Screen, clock: 
   const medium = await cd.open(start.medium);
   if (!medium.ok) return medium;
 
-  const emulator = await createEmulator(start, screen, clock, medium.value);
+  const emulator = await createEmulator(start, screen, clock, medium.value, (reason) => events.didPanic(reason));
   const missing = missingInternals(emulator);
   if (missing.length > 0) return err(`v86 ${v86Version} lacks ${missing.join(", ")}`);
 
@@ -126,7 +128,13 @@ export async function createHardware(start: WorkerStart, screen: Screen, clock: 
   return ok({ emulator, cpu, memory, disks, adapters, serial, cd, interrupts, describe });
 }
 
-async function createEmulator(start: WorkerStart, screen: Screen, clock: VirtualClock, medium: object | undefined): Promise<V86Emulator> {
+async function createEmulator(
+  start: WorkerStart,
+  screen: Screen,
+  clock: VirtualClock,
+  medium: object | undefined,
+  panic: (reason: string) => void,
+): Promise<V86Emulator> {
   const { machine } = start;
   // The adapter hands pictures over as ImageData, which only browsers have.
   const scope = globalThis as { ImageData?: unknown };
@@ -141,7 +149,13 @@ async function createEmulator(start: WorkerStart, screen: Screen, clock: Virtual
     wasm_fn: async (imports: { env: Record<string, unknown> }) => {
       // Every clock of the machine is the virtual one: the processor's here, the devices' below.
       imports.env.microtick = clock.now;
-      return instantiateWasm(start.wasm, imports);
+      let memory: WasmMemory | undefined;
+      imports.env.console_log_from_wasm = (at: number, length: number) => {
+        if (memory) panic(new TextDecoder().decode(new Uint8Array(memory.buffer, at >>> 0, length).slice()));
+      };
+      const exports = (await instantiateWasm(start.wasm, imports)) as { memory: WasmMemory };
+      memory = exports.memory;
+      return exports;
     },
     // v86 wants room for an initrd; asking for it in any case keeps the size the same when a state is restored.
     memory_size: Math.max(machine.memoryMiB, machine.initrd === undefined ? 1 : 64) * 1024 * 1024,

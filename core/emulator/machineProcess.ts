@@ -124,8 +124,16 @@ export class MachineProcess {
 
   /** Makes the machine, stopped. Rejects with a reason for people. */
   async begin(): Promise<void> {
-    this.wasm = await compileWasm(readFileSync(join(this.files.directory, "v86.wasm")));
-    await this.spawn(this.machine.incoming);
+    await this.prepare(async () => {
+      this.wasm = await compileWasm(readFileSync(join(this.files.directory, "v86.wasm")));
+      await this.spawn(this.machine.incoming);
+    });
+  }
+
+  /** Runs what makes a worker; commands that need one wait for it. */
+  private prepare(work: () => Promise<void>): Promise<void> {
+    this.ready = work();
+    return this.ready;
   }
 
   async cont(): Promise<void> {
@@ -143,6 +151,7 @@ export class MachineProcess {
     this.requireLiving();
     if (this.state !== "running") return;
     this.state = "paused";
+    await this.ready;
     await this.current().request("stop", null);
     this.emit("STOP");
   }
@@ -173,6 +182,7 @@ export class MachineProcess {
     if (this.state === "running") this.emit("STOP");
     this.state = "finish-migrate";
     this.setMigration("setup");
+    await this.ready;
     this.setMigration("active");
     try {
       this.migration.result = await this.current().request("save", { path, compress });
@@ -273,7 +283,7 @@ export class MachineProcess {
       medium: this.cdMedium,
     };
     const script = join(this.files.directory, "emulatorWorker.cjs");
-    this.ready = new Promise((resolve, reject) => {
+    const ready = new Promise<void>((resolve, reject) => {
       const worker = new WorkerHandle(
         script,
         start,
@@ -293,7 +303,7 @@ export class MachineProcess {
     this.serial.reset();
     this.agent.reset();
     for (const net of this.nets) net.reset();
-    await this.ready;
+    await ready;
   }
 
   private hear(message: FromWorker): void {
@@ -351,8 +361,10 @@ export class MachineProcess {
     this.diskFailures.clear();
     this.absolutePointer = false;
     this.emit("RESET", { guest, reason: guest ? "guest-reset" : "host-qmp-system-reset" });
-    await this.closeWorker();
-    await this.spawn(false);
+    await this.prepare(async () => {
+      await this.closeWorker();
+      await this.spawn(false);
+    });
     if (wasRunning && this.state === "running") await this.current().request("run", null);
   }
 

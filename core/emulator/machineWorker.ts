@@ -27,6 +27,8 @@ class MachineWorker {
   private running = false;
   private over = false;
   private cancelled = false;
+  /** Why v86's own code gave up, when it did. */
+  private panic = "";
   private buttons = [false, false, false] as [boolean, boolean, boolean];
   private absolutePointer = false;
   private lastPointer: { x: number; y: number } | undefined;
@@ -58,6 +60,7 @@ class MachineWorker {
         didFailDisk: (failure) => this.diskFailed(failure),
         didRequestReset: () => this.end({ type: "reset" }),
         didPowerOff: () => this.end({ type: "powerOff" }),
+        didPanic: (reason) => (this.panic = reason),
       });
       if (!created.ok) {
         this.port.send({ type: "failed", message: created.error });
@@ -281,18 +284,22 @@ class MachineWorker {
     this.clock.stop();
     this.stopDrawing();
     this.hardware.emulator.v86.stop();
+    this.flush(this.hardware);
     this.port.send(message);
   }
 
   private crash(error: unknown): void {
     if (this.over) return;
+    if (isTripleFault(this.panic)) return this.end({ type: "reset" });
     this.over = true;
     this.running = false;
     this.clock.stop();
     this.stopDrawing();
+    // The last words of a guest are often the reason.
+    if (this.hardware) this.flush(this.hardware);
     this.port.send({
       type: "crashed",
-      message: error instanceof Error ? error.message : String(error),
+      message: this.panic || (error instanceof Error ? error.message : String(error)),
       stack: error instanceof Error ? (error.stack ?? "") : "",
       registers: this.hardware ? describeRegisters(this.hardware) : "",
     });
@@ -311,6 +318,14 @@ class MachineWorker {
   private send(message: FromWorker, bytes: Uint8Array): void {
     this.port.send(message, [bytes.buffer as ArrayBuffer]);
   }
+}
+
+/**
+ * A processor that cannot deliver an exception resets the machine. v86 gives up instead, in its code for delivering
+ * interrupts, with one of these reasons: a vector beyond the table, or one without a code segment.
+ */
+function isTripleFault(panic: string): boolean {
+  return /Unimplemented: (#(GP|TS) handler|CS selector is)/.test(panic);
 }
 
 function flushFailure(disk: string, error: unknown): DiskFailure {

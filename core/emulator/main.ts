@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { systemClock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
@@ -42,6 +43,8 @@ async function serve(machine: MachineArguments, store: DisposableStore, log: Log
   const emulator = new MachineProcess(machine, { directory: dirname(__filename) }, log);
   const qmp = new QmpServer(qmpVersion, createCommands(emulator, systemClock()), log.child("qmp"));
   store.add(emulator.onDidEvent(({ event, data }) => qmp.event(event, data)));
+  // Who was not there when the machine ended reads here why it did.
+  store.add(emulator.onDidEvent(({ event, data }) => event === "SHUTDOWN" && writeFileSync(`${machine.pidFile}.end`, `${JSON.stringify(data)}\n`, { mode: 0o600 })));
   const leave = async (code: number): Promise<void> => {
     await qmp.finish(farewell);
     store.dispose();

@@ -1,10 +1,10 @@
-import { chmod, rm } from "node:fs/promises";
-import { connect, createServer, type Server, type Socket } from "node:net";
-import type { Disposable } from "../base/disposable";
+import type { Socket } from "node:net";
+import { DisposableStore, type Disposable } from "../base/disposable";
 import type { Log } from "../base/log";
 import type { Display } from "./framebuffer";
 import { Keyboard } from "./keyboard";
 import { RfbSession } from "./rfbSession";
+import { listenOn } from "./sockets";
 
 /** Where the keys and the pointer of viewers go. */
 export interface InputSink {
@@ -24,7 +24,7 @@ export interface InputSink {
 
 /** Serves the display over RFB 3.8 on a Unix socket, to several clients at once. */
 export interface RfbServer extends Disposable {
-  /** Rejects when the socket cannot be made; a socket that nobody listens on any more is replaced. */
+  /** Rejects when the socket cannot be made; see `listenOn`. */
   listen(path: string): Promise<void>;
   /** Stops listening and sends every client away. */
   dispose(): void;
@@ -47,9 +47,8 @@ export function createRfbServer(options: {
 class DisplayServer implements RfbServer {
   private readonly sessions = new Set<RfbSession>();
   private readonly keyboard: Keyboard;
-  private server: Server | undefined;
+  private readonly owned = new DisposableStore();
   private nextNumber = 1;
-  private disposed = false;
 
   constructor(private readonly options: Parameters<typeof createRfbServer>[0]) {
     this.keyboard = new Keyboard((bytes) => options.input.scancodes(bytes));
@@ -60,30 +59,18 @@ class DisplayServer implements RfbServer {
   }
 
   async listen(path: string): Promise<void> {
-    const server = createServer((socket) => this.accept(socket));
-    this.server = server;
-    try {
-      await listening(server, path);
-    } catch (failure) {
-      if (!isAddressInUse(failure) || (await answers(path))) throw failure;
-      await rm(path);
-      await listening(server, path);
-    }
-    server.on("error", (failure) => this.options.log.error("the display's socket failed", failure));
-    // The directory is private already; a second fence costs nothing.
-    await chmod(path, 0o600);
+    this.owned.add(await listenOn(path, this.options.log, (socket) => this.accept(socket)));
   }
 
   dispose(): void {
-    this.disposed = true;
-    this.server?.close();
     for (const session of [...this.sessions]) session.dispose();
+    this.owned.dispose();
   }
 
   private accept(socket: Socket): void {
     const number = this.nextNumber++;
     const log = this.options.log.child(`viewer ${number}`);
-    if (this.disposed || this.sessions.size >= maximumClients) {
+    if (this.sessions.size >= maximumClients) {
       log.warn(`turned away: ${this.sessions.size} viewers are connected already`);
       socket.destroy();
       return;
@@ -103,29 +90,4 @@ class DisplayServer implements RfbServer {
     });
     this.sessions.add(session);
   }
-}
-
-function listening(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(path, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-}
-
-function isAddressInUse(failure: unknown): boolean {
-  return failure instanceof Error && "code" in failure && failure.code === "EADDRINUSE";
-}
-
-/** Whether somebody accepts connections on a Unix socket. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(path, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.on("error", () => resolve(false));
-  });
 }

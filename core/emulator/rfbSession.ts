@@ -95,7 +95,8 @@ export class RfbSession implements Disposable {
       }),
     );
     stream.on("data", (bytes: Uint8Array) => this.receive(bytes));
-    stream.on("error", (failure) => this.end(failure.message));
+    // A viewer that is closed in the middle of an update is everyday life.
+    stream.on("error", () => this.end(undefined));
     stream.on("end", () => this.end(undefined));
     stream.on("close", () => this.end(undefined));
     stream.write(serverVersion);
@@ -315,7 +316,9 @@ export class RfbSession implements Disposable {
         this.sending = false;
         this.pump();
       },
-      (failure: unknown) => this.end(failure instanceof Error ? failure.message : String(failure)),
+      (failure: unknown) => {
+        if (failure !== gone) this.end(failure instanceof Error ? failure.message : String(failure));
+      },
     );
   }
 
@@ -351,13 +354,13 @@ export class RfbSession implements Disposable {
   /** Resolves when the client can take more, rejects when it is gone. */
   private writeAndWait(bytes: Uint8Array): Promise<void> {
     const { stream } = this.options;
-    if (this.owned.isDisposed) return Promise.reject(new Error("the client is gone"));
+    if (this.owned.isDisposed) return Promise.reject(gone);
     if (stream.write(bytes)) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         stream.off("drain", settle);
         stream.off("close", settle);
-        if (this.owned.isDisposed) reject(new Error("the client is gone"));
+        if (this.owned.isDisposed) reject(gone);
         else resolve();
       };
       stream.on("drain", settle);
@@ -366,6 +369,7 @@ export class RfbSession implements Disposable {
   }
 }
 
+const gone = new Error("the client is gone");
 const securityNone = 1;
 const nowhere: Rectangle = { x: 0, y: 0, width: 0, height: 0 };
 

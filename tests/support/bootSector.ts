@@ -1,0 +1,30 @@
+import { writeFileSync } from "node:fs";
+
+/** What a boot sector does after it has said its word on serial port 0; 16-bit machine code. */
+export const endings = {
+  /** `hlt` for ever, interrupts on. */
+  wait: [0xfb, 0xf4, 0xeb, 0xfd],
+  /** ACPI power off: SLP_EN into PM1 control at port 0xB004. */
+  powerOff: [0xba, 0x04, 0xb0, 0xb8, 0x00, 0x20, 0xef, 0xf4],
+  /** The keyboard controller's reset line. */
+  reset: [0xb0, 0xfe, 0xe6, 0x64, 0xf4],
+  /** An interrupt in protected mode without an interrupt table: a triple fault. The table (of zeroes) is read from behind the code. */
+  tripleFault: [0xfa, 0x0f, 0x01, 0x1e, 0xf8, 0x7d, 0x0f, 0x20, 0xc0, 0x0c, 0x01, 0x0f, 0x22, 0xc0, 0xcc, 0xf4],
+  /** A byte into the configuration of a PCI device that does not exist, which v86 0.5.462 fails on. */
+  crash: [0xba, 0xf8, 0x0c, 0x66, 0xb8, 0x00, 0xf8, 0x00, 0x80, 0x66, 0xef, 0xba, 0xfc, 0x0c, 0xb0, 0x01, 0xee, 0xf4],
+  /** A loop with interrupts off: a processor that is as busy as can be. */
+  spin: [0xfa, 0xeb, 0xfe],
+};
+
+/** Makes a disk image whose boot sector prints `word` and then does `ending`. */
+export function writeBootDisk(path: string, word: string, ending: readonly number[], bytes = 1024 * 1024): void {
+  const image = Buffer.alloc(bytes);
+  // cli's opposite first, then: mov si, text; lodsb; test al, al; jz end; mov dx, 0x3f8; out dx, al; jmp back
+  const print = [0xbe, 0x00, 0x7d, 0xfc, 0xac, 0x84, 0xc0, 0x74, 0x06, 0xba, 0xf8, 0x03, 0xee, 0xeb, 0xf5];
+  // The data segment is zero, so that the text is found at 0x7d00.
+  const code = [0x31, 0xc0, 0x8e, 0xd8, ...print, ...ending];
+  image.set(code, 0);
+  image.write(`${word}\n\0`, 0x100, "latin1");
+  image.set([0x55, 0xaa], 510);
+  writeFileSync(path, image);
+}
