@@ -7,7 +7,7 @@ import { TerrariumError } from "../contract/errors";
 import { maxNameLength, type MachineConfig } from "../contract/model";
 import { removeTree, renameDurably, type FaultHook } from "../storage/atomicFile";
 import { fileError } from "../storage/fileErrors";
-import { readConfig, writeConfig } from "./configFile";
+import { derivedId, readConfig, writeConfig } from "./configFile";
 import { comparable, folderNameFor, uniqueFolderName, uniqueMachineName } from "./folderName";
 import { newMac } from "./macAddress";
 import { isThere, readMachineFolder, removeMachineLeftovers, stagingPrefix, type FolderEntry, type RegisteredMachine } from "./machineFolders";
@@ -281,9 +281,13 @@ export class Registry {
       if ([...distinct.keys()].some((id) => id.slice(0, 8) === entry.id.slice(0, 8))) copies.push(entry);
       else distinct.set(entry.id, entry);
     }
-    for (const id of [...this.entries.keys()]) if (!distinct.has(id)) this.drop(id);
     for (const entry of distinct.values()) this.putIfChanged(entry);
-    for (const copy of copies) this.put(await this.adoptCopy(copy));
+    for (const copy of copies) {
+      const adopted = await this.adoptCopy(copy);
+      distinct.set(adopted.id, adopted);
+      this.putIfChanged(adopted);
+    }
+    for (const id of [...this.entries.keys()]) if (!distinct.has(id)) this.drop(id);
   }
 
   private putIfChanged(entry: FolderEntry): void {
@@ -297,16 +301,10 @@ export class Registry {
       await this.makeDistinct(copy.folder);
       return await this.readFolder(copy.folderName);
     } catch (failure) {
-      const explained = fileError(failure, "This folder is a copy of another machine and could not be given an id of its own", copy.folder);
-      return { ...copy, id: this.idForFolder(copy.folderName), config: undefined, loaded: undefined, problem: { ...explained.toData(), code: "broken" } };
+      const { message, remedy } = fileError(failure, "Its configuration could not be changed", copy.folder);
+      const problem = { code: "broken", message: `${copy.folder} is a copy of another machine and could not be given an id of its own. ${message}`, remedy } as const;
+      return { ...copy, id: derivedId(copy.folderName), config: undefined, loaded: undefined, problem };
     }
-  }
-
-  /** An id for a folder that cannot say or change its own. */
-  private idForFolder(folderName: string): string {
-    const id = this.newId();
-    this.options.log.warn(`the machine in ${folderName} is known as ${id} until the home is opened again`);
-    return id;
   }
 
   /** Gives the machine in `folder` what other machines must not share with it: id, name and MAC addresses. One that cannot be read is left alone. */
