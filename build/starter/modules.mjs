@@ -70,12 +70,28 @@ export function guestModules(folder) {
     const path = found.get(name);
     if (path === undefined) return undefined;
     const bytes = readFileSync(path);
-    files.set(name, bytes);
+    files.set(name, withoutSignature(bytes));
     return moduleDependencies(bytes);
   });
   const closure = (name) => [...new Set(dependencies.get(name).flatMap((one) => [one, ...closure(one)]))];
   const lines = [...files.keys()].map((name) => `${name}.ko: ${closure(name).map((one) => `${one}.ko`).join(" ")}`.trimEnd());
   return { order, files, dependencyFile: `${lines.join("\n")}\n` };
+}
+
+const signatureMark = "~Module signature appended~\n";
+const signatureInfoBytes = 12;
+
+/**
+ * The module without the signature at its end (struct module_signature, include/linux/module_signature.h). Checking it
+ * costs an emulated processor more than loading the module, and the guest's kernel does not ask for one.
+ */
+export function withoutSignature(bytes) {
+  const mark = bytes.length - signatureMark.length;
+  if (mark < 0 || bytes.toString("latin1", mark) !== signatureMark) return bytes;
+  const signatureBytes = bytes.readUInt32BE(mark - 4);
+  const end = mark - signatureInfoBytes - signatureBytes;
+  if (end < 0) throw new Error("a kernel module whose signature is longer than itself");
+  return bytes.subarray(0, end);
 }
 
 function moduleName(file) {

@@ -11,7 +11,7 @@ import { readJsonIfValid, writeFileAtomically } from "../launcher/files.mjs";
 const guestRelease = "bookworm";
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const kernelPackage = "linux-image-686";
-const programs = ["busybox-static", "dropbear-bin", "iperf3", "perl-base", "e2fsprogs", "seabios"];
+const programs = ["busybox-static", "mksh", "dropbear-bin", "iperf3", "perl-base", "e2fsprogs", "seabios"];
 /** Of what the programs depend on, only libraries go into the guest; not those of the full perl. */
 const isLibrary = (name) => /^(lib|zlib)/.test(name) && !/^libperl|-perl$|-common$/.test(name);
 

@@ -9,6 +9,7 @@ import { guestModules } from "./modules.mjs";
 /** Programs by the package file they come from and where they go. */
 const programs = {
   "bin/busybox": "/bin/busybox",
+  "bin/mksh": "/bin/mksh",
   "usr/bin/perl": "/usr/bin/perl",
   "usr/sbin/dropbear": "/usr/sbin/dropbear",
   "usr/bin/dropbearkey": "/usr/bin/dropbearkey",

@@ -80,7 +80,8 @@ async function main() {
   if (flag("--serial")) guest.emulator.add_listener("serial0-output-byte", (byte) => process.stdout.write(String.fromCharCode(byte)));
   const since = () => {
     const { user, system } = process.cpuUsage();
-    return `${((performance.now() - guest.started) / 1000).toFixed(2)} s (${((user + system) / 1e6).toFixed(2)} s of processor)`;
+    const instructions = guest.emulator.get_instruction_counter();
+    return `${((performance.now() - guest.started) / 1000).toFixed(2)} s (${((user + system) / 1e6).toFixed(2)} s of processor, ${(instructions / 1e6).toFixed(0)} million instructions)`;
   };
   // Until it listens, what is sent to a serial port is lost.
   let answered = false;

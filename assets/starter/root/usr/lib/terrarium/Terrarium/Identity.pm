@@ -83,7 +83,8 @@ sub apply {
     unlink $hold;
     my $renamed = defined $identity->{hostname} && $old_name ne "$identity->{hostname}\n";
     $step->(shells => sub { restart_shells(); return "" }) if $was_held || $renamed;
-    restart_sshd();
+    end_process("/run/dropbear.pid");
+    release_services();
     my $answer = { hostname => Terrarium::Facts::host_name(), data => $data, milliseconds => \%spent };
     $answer->{failed} = \@failed if @failed;
     return $answer;
@@ -136,16 +137,21 @@ sub restart_shells {
 
 sub end_session {
     my ($terminal) = @_;
-    my $pid = Terrarium::System::read_file("/run/session.$terminal") // "";
-    kill "KILL", $1 if $pid =~ /\A([0-9]+)\n?\z/;
+    end_process("/run/session.$terminal");
     unlink "/run/session.$terminal";
     return;
 }
 
-sub restart_sshd {
-    my $pid = Terrarium::System::read_file("/run/dropbear.pid") // "";
-    kill "TERM", $1 if $pid =~ /\A([0-9]+)\n?\z/;
-    wake("sshd");
+# What waits until this machine is somebody, and until the agent answers: nothing of it delays the first answer.
+sub release_services {
+    open my $ready, ">", "/run/agent.ready";
+    wake($_) for "sshd", "later";
+    return;
+}
+
+sub end_process {
+    my $pid = Terrarium::System::read_file($_[0]) // "";
+    kill "KILL", $1 if $pid =~ /\A([0-9]+)\n?\z/;
     return;
 }
 
@@ -164,9 +170,10 @@ sub prepare {
     end_session($_) for @terminals;
     my $error = Terrarium::Disk::release();
     return $error if $error;
-    unlink $host_key, "$host_key.new", $authorized_keys, "/etc/machine-id", "/root/.ash_history",
+    unlink $host_key, "$host_key.new", $authorized_keys, "/etc/machine-id", "/root/.sh_history",
         map { "/run/$_" } grep { /^lease\./ } Terrarium::System::names_in("/run");
-    restart_sshd();
+    end_process("/run/dropbear.pid");
+    system "/usr/lib/terrarium/load-later";
     $error = set_name($nobody) || Terrarium::System::write_file("/etc/resolv.conf", "", 0644);
     return $error if $error;
     for my $link (Terrarium::Netlink::all_links()) {

@@ -1,39 +1,45 @@
-#!/usr/bin/perl
-# Watches what changes from outside: the cable of every adapter, and the power button. Sleeps until the kernel says that
-# something happened.
+package Terrarium::Links;
+# Watches what changes from outside: the cable of every adapter, and the power button. A process of its own, which sleeps
+# until the kernel says that something happened.
 #
 # An adapter with a cable has a DHCP client; it is started anew each time a cable is plugged, because it may lead to
 # another network. It never gives up: a network may get its DHCP server later.
 use strict;
 use warnings;
-BEGIN { unshift @INC, "/usr/lib/terrarium" }
 use Terrarium::Netlink;
 use Terrarium::System;
 
-$ENV{PATH} = "/sbin:/usr/sbin:/bin:/usr/bin";
 my ($key_event, $power_key, $event_bytes) = (1, 116, 16); # include/uapi/linux/input.h
 my $client_pause = 2;
 
 my %adapters; # name => { plugged, client (pid), at_once (start a client without a pause) }
+my ($child_ended, $child_ends, $socket, $button);
 
-pipe my $child_ended, my $child_ends or die "pipe: $!";
-$SIG{CHLD} = sub { syswrite $child_ends, "x" };
+sub run {
+    # Clients of a watcher that died.
+    for my $pid (grep { /^[0-9]+\z/ } Terrarium::System::names_in("/proc")) {
+        kill "TERM", $pid if (Terrarium::System::read_file("/proc/$pid/comm") // "") eq "udhcpc\n";
+    }
+    pipe $child_ended, $child_ends or die "pipe: $!";
+    $SIG{CHLD} = sub { syswrite $child_ends, "x" };
+    $socket = Terrarium::Netlink::open_socket(1);
+    $button = power_button();
+    see($_) for Terrarium::Netlink::all_links();
+    watch_once() while 1;
+}
 
-my $socket = Terrarium::Netlink::open_socket(1);
-my $button = power_button();
-see($_) for Terrarium::Netlink::all_links();
-
-while (1) {
+sub watch_once {
     start_clients(0);
     my $wanted = "";
     vec($wanted, fileno $_, 1) = 1 for grep { defined } $socket, $child_ended, $button;
     my $waiting = grep { $_->{plugged} && !$_->{client} } values %adapters;
     my $count = select my $ready = $wanted, undef, undef, $waiting ? $client_pause : undef;
     start_clients(1) if $count == 0;
-    next if $count <= 0;
+    return if $count <= 0;
     if (vec $ready, fileno $child_ended, 1) { sysread $child_ended, my $bytes, 256; bury() }
     if (vec $ready, fileno $socket, 1) { hear() }
     if ($button && vec $ready, fileno $button, 1) { press() }
+    return;
 }
 
 sub hear {
@@ -118,3 +124,5 @@ sub press {
     }
     return;
 }
+
+1;
