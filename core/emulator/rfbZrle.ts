@@ -72,45 +72,55 @@ export class ZrleEncoder {
   /** Counts colours and runs. False when there are more colours than a palette holds; the runs are counted all the same. */
   private scan(frame: Frame, tile: Rectangle): boolean {
     const { words, width } = frame;
+    const { colour, indices } = this;
     this.slots.fill(0xff);
     this.colours = 0;
-    this.singles = 0;
-    this.runs = 0;
-    this.lengthBytes = 0;
+    let singles = 0;
+    let runs = 0;
+    let lengthBytes = 0;
     let last = -1;
     let index = 0;
-    let run = 0;
+    // Text goes to and fro between two colours.
+    let previous = -1;
+    let previousIndex = 0;
+    let start = 0;
     let to = 0;
     let fits = true;
     for (let y = tile.y; y < tile.y + tile.height; y++) {
-      const start = y * width + tile.x;
-      for (let i = start; i < start + tile.width; i++) {
+      const end = y * width + tile.x + tile.width;
+      for (let i = end - tile.width; i < end; i++, to++) {
         const word = (words[i] ?? 0) & colourMask;
         if (word !== last) {
-          this.countRun(run);
-          run = 0;
-          last = word;
-          if (fits) {
+          if (to - start === 1) singles++;
+          else if (to > start) {
+            runs++;
+            lengthBytes += Math.floor((to - start - 1) / 255) + 1;
+          }
+          start = to;
+          const lastIndex = index;
+          if (word === previous) index = previousIndex;
+          else if (fits) {
             index = this.indexOf(word);
             fits = index >= 0;
           }
+          previous = last;
+          previousIndex = lastIndex;
+          last = word;
         }
-        run++;
-        this.colour[to] = word;
-        this.indices[to++] = index;
+        colour[to] = word;
+        indices[to] = index;
       }
     }
-    this.countRun(run);
+    if (to - start === 1) singles++;
+    else {
+      runs++;
+      lengthBytes += Math.floor((to - start - 1) / 255) + 1;
+    }
+    this.singles = singles;
+    this.runs = runs;
+    this.lengthBytes = lengthBytes;
     this.count = to;
     return fits;
-  }
-
-  private countRun(length: number): void {
-    if (length === 1) this.singles++;
-    else if (length > 1) {
-      this.runs++;
-      this.lengthBytes += Math.floor((length - 1) / 255) + 1;
-    }
   }
 
   private indexOf(word: number): number {
@@ -138,14 +148,15 @@ export class ZrleEncoder {
   }
 
   private writePacked(tile: Rectangle, bits: number, target: Uint8Array, at: number): number {
+    const { indices } = this;
     target[at] = this.colours;
     at = this.writePalette(target, at + 1);
     let from = 0;
     for (let y = 0; y < tile.height; y++) {
       let byte = 0;
       let filled = 0;
-      for (let x = 0; x < tile.width; x++) {
-        byte = (byte << bits) | (this.indices[from++] ?? 0);
+      for (const end = from + tile.width; from < end; from++) {
+        byte = (byte << bits) | (indices[from] ?? 0);
         filled += bits;
         if (filled === 8) {
           target[at++] = byte;

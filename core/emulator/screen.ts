@@ -194,30 +194,32 @@ class V86Screen implements Screen {
     const top = Math.max(layer.buffer_y, -offsetY, 0);
     const bottom = Math.min(layer.buffer_y + layer.buffer_height, rows, this.height - offsetY);
     if (left >= right || top >= bottom) return;
-    const source = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    const source = wordsOf(data);
+    const sourceBytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
     for (let y = top; y < bottom; y++) {
-      const from = (y * pitch + left) * 4;
-      const length = (right - left) * 4;
-      const to = ((y + offsetY) * this.width + left + offsetX) * 4;
-      if (source.compare(this.bytes, to, to + length, from, from + length) === 0) continue;
-      this.copyRow(source, from, left + offsetX, right + offsetX, y + offsetY);
+      const from = y * pitch + left;
+      const to = (y + offsetY) * this.width + left + offsetX;
+      const length = right - left;
+      // Most rows are as they were; comparing bytes in bulk tells so fastest.
+      if (sourceBytes.compare(this.bytes, to * 4, (to + length) * 4, from * 4, (from + length) * 4) === 0) continue;
+      this.markChanges(source, from, to, length);
+      this.words.set(source.subarray(from, from + length), to);
     }
   }
 
-  /** Copies a row of which something changed, from `left` to `right` of the screen, and marks the tiles that did. */
-  private copyRow(source: Buffer, from: number, left: number, right: number, y: number): void {
-    const tileRow = Math.floor(y / tile) * this.tileColumns;
-    for (let x = left; x < right; ) {
-      const column = Math.floor(x / tile);
-      const end = Math.min(right, (column + 1) * tile);
-      const length = (end - x) * 4;
-      const start = from + (x - left) * 4;
-      const to = (y * this.width + x) * 4;
-      if (source.compare(this.bytes, to, to + length, start, start + length) !== 0) {
-        source.copy(this.bytes, to, start, start + length);
-        this.dirtyTiles[tileRow + column] = 1;
+  /** Marks the tiles in which a row of `length` words at `to` differs from what is to be copied there. */
+  private markChanges(source: Uint32Array, from: number, to: number, length: number): void {
+    const { words, dirtyTiles } = this;
+    const tiles = Math.floor(Math.floor(to / this.width) / tile) * this.tileColumns;
+    const left = to % this.width;
+    for (let i = 0; i < length; ) {
+      const column = Math.floor((left + i) / tile);
+      const end = Math.min(length, (column + 1) * tile - left);
+      if (dirtyTiles[tiles + column] === 0) {
+        while (i < end && source[from + i] === words[to + i]) i++;
+        if (i < end) dirtyTiles[tiles + column] = 1;
       }
-      x = end;
+      i = end;
     }
   }
 
@@ -261,4 +263,9 @@ class V86Screen implements Screen {
     }
     return true;
   }
+}
+
+function wordsOf(data: Uint8ClampedArray): Uint32Array {
+  const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >>> 2);
 }
