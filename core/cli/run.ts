@@ -73,11 +73,12 @@ function contextFor({ json }: Command, terminal: Terminal, runtime: Runtime, hom
       terminal.stderr.write(`${text}\n`);
     },
     async interruptible(work, whenAsked) {
-      process.on("SIGINT", whenAsked);
+      const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+      for (const signal of signals) process.on(signal, whenAsked);
       try {
         return await work;
       } finally {
-        process.off("SIGINT", whenAsked);
+        for (const signal of signals) process.off(signal, whenAsked);
       }
     },
   };

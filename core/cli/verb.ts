@@ -36,7 +36,7 @@ export interface Context {
   print(data: unknown, text: string): void;
   /** Tells the person something beside the result, on standard error. */
   note(text: string): void;
-  /** Runs `whenAsked` instead of dying when Ctrl+C is pressed while `work` goes on. */
+  /** Runs `whenAsked` instead of dying when Ctrl+C is pressed, or the process is told to end, while `work` goes on. */
   interruptible<T>(work: Promise<T>, whenAsked: () => void): Promise<T>;
 }
 

@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { procedures } from "../../../core/contract/procedures";
+import { verbs } from "../../../core/cli/run";
+import { helpFor, overview, readCommand } from "../../../core/cli/usage";
+import { UsageError } from "../../../core/cli/verb";
+
+describe("the command line", () => {
+  it("reads operands and options in any order", () => {
+    const command = readCommand(verbs, ["create", "--memory", "512M", "web 01", "--disk", "1G", "--disk=2G", "--json"]);
+    expect(command).toMatchObject({ verb: { name: "create" }, operands: ["web 01"], values: { memory: "512M", disk: ["1G", "2G"] }, json: true });
+  });
+
+  it("leaves everything after -- to the guest's command", () => {
+    const command = readCommand(verbs, ["exec", "web", "--json", "--", "ls", "--json", "-la"]);
+    expect(command).toMatchObject({ operands: ["web", "ls", "--json", "-la"], json: true });
+  });
+
+  it("knows verbs of two words", () => {
+    expect(readCommand(verbs, ["trash", "restore", "abc"])).toMatchObject({ verb: { name: "trash restore" }, operands: ["abc"] });
+    expect(readCommand(verbs, ["jobs"])).toMatchObject({ verb: { name: "jobs" } });
+    expect(readCommand(verbs, ["jobs", "cancel", "1"])).toMatchObject({ verb: { name: "jobs cancel" } });
+  });
+
+  it.each([
+    ["a verb that does not exist", ["dance"]],
+    ["half a verb", ["trash"]],
+    ["an option that does not exist", ["list", "--fast"]],
+    ["an option without its value", ["create", "web", "--memory"]],
+    ["a missing operand", ["start"]],
+    ["an operand too many", ["start", "a", "b"]],
+    ["a value for a switch", ["start", "a", "--wait=yes"]],
+  ])("refuses %s", (_what, args) => {
+    expect(() => readCommand(verbs, args)).toThrow(UsageError);
+  });
+
+  it("asks for the overview when nothing is asked", () => {
+    for (const args of [[], ["--help"], ["help"]]) expect(readCommand(verbs, args)).toBeUndefined();
+  });
+
+  it("has a help for every verb, with its options, although operands are missing", () => {
+    for (const verb of verbs) {
+      expect(readCommand(verbs, [...verb.name.split(" "), "--help"])?.help).toBe(true);
+      const help = helpFor(verb);
+      expect(help).toContain(verb.doc);
+      for (const option of Object.keys(verb.options)) expect(help).toContain(`--${option}`);
+    }
+    expect(helpFor(verbs.find((verb) => verb.name === "pause")!)).toContain(procedures["machine.pause"].doc);
+  });
+
+  it("lists every verb but the hidden ones", () => {
+    const text = overview(verbs);
+    for (const verb of verbs) expect(text.includes(`  ${verb.name} `)).toBe(!verb.hidden);
+  });
+});
