@@ -42,7 +42,13 @@ export function joinPort(port: MainPort, stream: Duplex): void {
   port.on("message", ({ data }) => {
     const message = readFlowMessage(data);
     if (ended || message === undefined) return;
-    if (message.kind === "end") return end();
+    if (message.kind === "end") {
+      // The page is done; what it still said reaches the machine before the stream goes.
+      ended = true;
+      port.close();
+      stream.resume();
+      return void stream.end(() => stream.destroy());
+    }
     if (message.kind === "ack") {
       outgoing.giveBack(message.bytes);
       if (outgoing.free > 0 && stream.isPaused()) stream.resume();
@@ -58,8 +64,9 @@ export function joinPort(port: MainPort, stream: Duplex): void {
     });
   });
   port.on("close", () => {
+    // The window is gone, without having said that it was done.
+    if (!ended) stream.destroy();
     ended = true;
-    stream.destroy();
   });
   port.start();
 }
