@@ -45,6 +45,11 @@ export class ZrleEncoder {
   }
 
   private encodeTile(frame: Frame, tile: Rectangle, target: Uint8Array, at: number): number {
+    const single = uniformColour(frame, tile);
+    if (single >= 0) {
+      target[at] = 1;
+      return this.pixels.writeCompressed(single, target, at + 1);
+    }
     const cpixel = this.pixels.compressedSize;
     const raw = tile.width * tile.height * cpixel;
     const hasPalette = this.scan(frame, tile);
@@ -197,6 +202,17 @@ export class ZrleEncoder {
     }
     return at;
   }
+}
+
+/** The one colour of a tile, as most of a screen has, or -1. */
+function uniformColour(frame: Frame, tile: Rectangle): number {
+  const { words, width } = frame;
+  const first = (words[tile.y * width + tile.x] ?? 0) & colourMask;
+  for (let y = tile.y; y < tile.y + tile.height; y++) {
+    const end = y * width + tile.x + tile.width;
+    for (let i = end - tile.width; i < end; i++) if (((words[i] ?? 0) & colourMask) !== first) return -1;
+  }
+  return first;
 }
 
 /** A run's length less one, in bytes of 255 and a last one below. */
