@@ -26,7 +26,9 @@ export interface ClosingSteps {
 }
 
 export class Closing {
-  private stage: "open" | "asking" | "working" | "closed" = "open";
+  private stage: "open" | "looking" | "asking" | "working" | "closed" = "open";
+  /** The question stands in a box of the system's. */
+  private askingPlainly = false;
   private running: MachineInfo[] = [];
   private readonly answering = new WeakSet<BrowserWindow>();
 
@@ -55,7 +57,7 @@ export class Closing {
   private request(): void {
     if (this.stage === "asking") this.ask();
     if (this.stage !== "open") return;
-    this.stage = "asking";
+    this.stage = "looking";
     void this.begin().catch((error: unknown) => this.fail([toErrorData(error)]));
   }
 
@@ -79,6 +81,9 @@ export class Closing {
 
   private async begin(): Promise<void> {
     this.running = await this.host.liveMachines();
+    // The session may have ended meanwhile.
+    if (this.stage !== "looking") return;
+    this.stage = "asking";
     if (this.running.length === 0) return await this.finish();
     const always = this.preferences.preferences.onClose;
     if (always === "ask") this.ask();
@@ -92,7 +97,11 @@ export class Closing {
       window.show();
       return;
     }
-    void this.askPlainly(window).catch((error: unknown) => this.fail([toErrorData(error)]));
+    if (this.askingPlainly) return;
+    this.askingPlainly = true;
+    void this.askPlainly(window)
+      .catch((error: unknown) => this.fail([toErrorData(error)]))
+      .finally(() => (this.askingPlainly = false));
   }
 
   /** The same question without a page, when it is not there to ask it. */
