@@ -1,4 +1,4 @@
-import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from "react";
+import { lazy, Suspense, useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import { useConnection, useMachine, useMachines, usePreferences, useStore } from "../api/hooks";
 import { MachinePage, type MachineTab } from "../features/machines/MachinePage";
 import { RenameHost } from "../features/machines/rename";
@@ -23,6 +23,8 @@ const Activity = lazy(() => import("../features/activity/Activity"));
 const TrashPage = lazy(() => import("../features/trash/TrashPage"));
 const HostPage = lazy(() => import("../features/host/HostPage"));
 const PreferencesPage = lazy(() => import("../features/settings/PreferencesPage"));
+
+const rememberMs = 600;
 
 /** The main window. */
 export function App() {
@@ -49,12 +51,15 @@ function Main() {
   const [tab, setTab] = useState<MachineTab>("overview");
   const [wizard, setWizard] = useState<{ source: WizardSource | undefined } | undefined>();
   const [palette, setPalette] = useState(false);
+  const remembering = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
 
   const { sidebarCollapsed } = preferences;
   const show = useCallback(
     (next: View) => {
       setView(next);
-      if (next.kind === "machine") void attempt(() => store.setPreferences({ selectedMachine: next.id }));
+      // Kept for the next start, once the person has come to rest.
+      clearTimeout(remembering.current);
+      if (next.kind === "machine") remembering.current = setTimeout(() => void attempt(() => store.setPreferences({ selectedMachine: next.id })), rememberMs);
     },
     [store],
   );
@@ -69,13 +74,22 @@ function Main() {
   );
   const selectMachine = useCallback((id: string) => show({ kind: "machine", id }), [show]);
 
-  const resolved = resolveView(view, machines, preferences.selectedMachine);
+  const found = resolveView(view, machines, preferences.selectedMachine);
+  // One object for one view, so that the sidebar is drawn again only when it changes.
+  const kind = found?.kind;
+  const foundId = found?.kind === "machine" ? found.id : undefined;
+  // eslint-disable-next-line react-hooks/exhaustive-deps -- kind and id are all that a view is
+  const resolved = useMemo(() => found, [kind, foundId]);
   const selectedId = resolved?.kind === "machine" ? resolved.id : undefined;
   const selected = useMachine(selectedId);
+  // The list answers a key at once; the page follows when there is time.
+  const deferredId = useDeferredValue(selectedId);
   useShortcuts(navigation, selected, wizard === undefined && !palette);
   useEffect(() => {
     document.title = selected ? `${selected.name} - Terrarium` : "Terrarium";
   }, [selected]);
+
+  const buttons = useMemo(() => <OwnWindowButtons />, []);
 
   if (!machines || !resolved) return <div className="boot" role="status" aria-label="Loading the machines" />;
   if (wizard) {
@@ -104,15 +118,14 @@ function Main() {
     );
   }
 
-  const buttons = <OwnWindowButtons />;
   return (
     <div className="frame">
       <Sidebar view={resolved} navigation={navigation} onSelect={selectMachine} collapsed={sidebarCollapsed} />
       <main className="main">
         <div className="pane centre">
-          <Boundary key={resolved.kind === "machine" ? resolved.id : resolved.kind} what="This page">
+          <Boundary key={resolved.kind} what="This page">
             <Suspense fallback={<div className="page-top drag">{buttons}</div>}>
-              {resolved.kind === "machine" && <MachinePage id={resolved.id} tab={tab} onTab={setTab} windowButtons={buttons} />}
+              {resolved.kind === "machine" && <MachinePage id={deferredId ?? resolved.id} tab={tab} onTab={setTab} windowButtons={buttons} />}
               {resolved.kind === "welcome" && (
                 <>
                   <div className="page-top drag">{buttons}</div>

@@ -15,7 +15,7 @@ export function ConnectionScreen({ connection }: { connection: HostConnectionSta
   const failed = connection.state === "failed" ? connection.error : undefined;
   return (
     <div className="connection">
-      <div className="page-top drag"><OwnWindowButtons /></div>
+      <header className="page-top drag"><OwnWindowButtons /></header>
       <main className="connection-body">
         <Logo size={52} />
         {failed ? (

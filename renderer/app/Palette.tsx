@@ -55,7 +55,7 @@ export default function Palette({ navigation, selected, onClose }: { navigation:
     }
   };
   return (
-    <Dialog open onClose={onClose} aria-label="Search or run" slotProps={{ paper: { className: "palette" } }} sx={{ "& .MuiDialog-container": { alignItems: "flex-start" } }}>
+    <Dialog open onClose={onClose} slotProps={{ paper: { className: "palette", "aria-label": "Search or run" } }} sx={{ "& .MuiDialog-container": { alignItems: "flex-start" } }}>
       <div className="palette-field">
         <MagnifyingGlass className="ic" aria-hidden />
         <input

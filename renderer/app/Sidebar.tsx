@@ -10,7 +10,7 @@ import { SidebarSimple } from "@phosphor-icons/react/dist/csr/SidebarSimple";
 import { Sun } from "@phosphor-icons/react/dist/csr/Sun";
 import { CircleHalf } from "@phosphor-icons/react/dist/csr/CircleHalf";
 import { Trash } from "@phosphor-icons/react/dist/csr/Trash";
-import { useRef, useState, type ReactNode } from "react";
+import { memo, useRef, useState, type ReactNode } from "react";
 import { useHost, useJobs, useMachines, useNotices, usePreferences, useStore, useTrash } from "../api/hooks";
 import { MachineList } from "../features/machines/MachineList";
 import { Button } from "../ui/Button";
@@ -23,7 +23,7 @@ import type { Navigation, View } from "./navigation";
 const listId = "machine-list";
 
 /** The left side: the machines, the ways to everything else, and how the host stands. */
-export function Sidebar({ view, navigation, onSelect, collapsed }: { view: View; navigation: Navigation; onSelect(id: string): void; collapsed: boolean }) {
+export const Sidebar = memo(function Sidebar({ view, navigation, onSelect, collapsed }: { view: View; navigation: Navigation; onSelect(id: string): void; collapsed: boolean }) {
   const machines = useMachines();
   const [filter, setFilter] = useState("");
   const field = useRef<HTMLInputElement>(null);
@@ -79,7 +79,7 @@ export function Sidebar({ view, navigation, onSelect, collapsed }: { view: View;
       <StatusLine collapsed={collapsed} />
     </aside>
   );
-}
+});
 
 function NavItem({ icon: Drawing, label, on, collapsed, onClick, note }: { icon: Icon; label: string; on: boolean; collapsed: boolean; onClick(): void; note?: ReactNode }) {
   return (

@@ -19,6 +19,7 @@ export function Choice<T extends string>({ value, options, onChange, disabled, i
   id?: string;
   /** Its name, where no visible label stands above it. */
   label?: string;
+  "aria-labelledby"?: string;
   "aria-describedby"?: string;
   "aria-invalid"?: boolean;
 }) {
@@ -27,6 +28,7 @@ export function Choice<T extends string>({ value, options, onChange, disabled, i
       fullWidth
       IconComponent={Caret}
       value={value}
+      labelId={rest["aria-labelledby"]}
       disabled={disabled ?? false}
       onChange={(event) => onChange(event.target.value as T)}
       renderValue={(chosen) => options.find((option) => option.id === chosen)?.label ?? chosen}

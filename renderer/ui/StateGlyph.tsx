@@ -1,5 +1,6 @@
 import type { MachineState } from "../../core/contract/model";
 import { stateNames } from "./format";
+import "./ui.css";
 
 const shapes: Readonly<Record<MachineState, React.ReactNode>> = {
   running: <circle cx="5" cy="5" r="4.4" fill="var(--run)" />,
@@ -20,10 +21,11 @@ const shapes: Readonly<Record<MachineState, React.ReactNode>> = {
 /** The sign of a state. Each state has its own shape, so that colour is never needed to tell them apart. */
 export function StateGlyph({ state, breathing = false, decorative = false, size = 10 }: { state: MachineState; breathing?: boolean; decorative?: boolean; size?: number }) {
   const naming = decorative ? { "aria-hidden": true } : { role: "img", "aria-label": stateNames[state] };
-  return (
-    <svg className={breathing && state === "running" ? "st breathing" : "st"} width={size} height={size} viewBox="0 0 10 10" {...naming}>
-      {breathing && state === "running" && <circle className="halo" cx="5" cy="5" r="4.4" fill="var(--run)" opacity=".5" />}
+  const glyph = (
+    <svg className="st" width={size} height={size} viewBox="0 0 10 10" {...naming}>
       {shapes[state]}
     </svg>
   );
+  // The halo is an element of its own, so that it is moved by the compositor and costs the page nothing.
+  return breathing && state === "running" ? <span className="breathing">{glyph}</span> : glyph;
 }

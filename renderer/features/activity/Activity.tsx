@@ -25,7 +25,7 @@ export default function Activity({ windowButtons, onMachine }: { windowButtons: 
     <Page title="Activity" about="Work in progress, work that has ended, and what happened by itself." windowButtons={windowButtons}>
       {notices.length > 0 && (
         <>
-          <h3>Notices</h3>
+          <h2 className="h3">Notices</h2>
           <ul className="list" style={{ marginBottom: 22 }}>
             {notices.map((notice) => (
               <NoticeRow key={notice.id} notice={notice} now={now} onMachine={onMachine} />
@@ -33,7 +33,7 @@ export default function Activity({ windowButtons, onMachine }: { windowButtons: 
           </ul>
         </>
       )}
-      <h3>Jobs</h3>
+      <h2 className="h3">Jobs</h2>
       {jobs.length === 0 ? (
         <Nothing>Nothing yet. Creating, starting and saving machines appears here with its progress, and can be cancelled.</Nothing>
       ) : (

@@ -59,7 +59,7 @@ export default function HostPage({ windowButtons }: { windowButtons: React.React
           </dd>
         </dl>
       )}
-      <h3>What machines need</h3>
+      <h2 className="h3">What machines need</h2>
       <ul className="list" aria-busy={busy}>
         {(checks ?? []).map((check) => {
           const { icon: Drawing, colour, word } = marks[check.status];

@@ -24,7 +24,7 @@ export function LatestEvents({ machine, onAll }: { machine: MachineInfo; onAll()
   return (
     <section aria-label="Latest events">
       <div className="row section-head">
-        <h3 className="grow">Latest events</h3>
+        <h2 className="h3 grow">Latest events</h2>
         <button type="button" className="lk" onClick={onAll}>All logs</button>
       </div>
       <ul className="events mono selectable">

@@ -16,7 +16,7 @@ const overscan = 200;
 const keyCommands: Readonly<Record<string, CommandId>> = { Delete: "delete", F2: "rename" };
 
 /** The machines as a tree of groups. Only what is in view exists in the page: two hundred cost as much as twenty. */
-export function MachineList({ selected, onSelect, filter, narrow }: { selected: string | undefined; onSelect(id: string): void; filter: string; narrow: boolean }) {
+export const MachineList = memo(function MachineList({ selected, onSelect, filter, narrow }: { selected: string | undefined; onSelect(id: string): void; filter: string; narrow: boolean }) {
   const machines = useMachines();
   const store = useStore();
   const now = useNow(30_000);
@@ -169,7 +169,7 @@ export function MachineList({ selected, onSelect, filter, narrow }: { selected: 
       {rows.length === 0 && filter !== "" && <p className="s faint" style={{ padding: "10px 8px" }}>No machine matches “{filter}”.</p>}
     </div>
   );
-}
+});
 
 function rowId(key: string): string {
   return `machine-row-${key.replaceAll(/[^\w-]/g, "_")}`;

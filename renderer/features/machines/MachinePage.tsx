@@ -1,7 +1,7 @@
 import { CaretDown } from "@phosphor-icons/react/dist/csr/CaretDown";
 import { CaretRight } from "@phosphor-icons/react/dist/csr/CaretRight";
 import { DotsThree } from "@phosphor-icons/react/dist/csr/DotsThree";
-import { lazy, Suspense } from "react";
+import { lazy, memo, Suspense } from "react";
 import type { MachineInfo } from "../../../core/contract/model";
 import { call } from "../../api/client";
 import { useJobs, useMachine } from "../../api/hooks";
@@ -27,7 +27,7 @@ const tabs = [
 ] as const;
 
 /** The selected machine: its name, its state, its commands, and its tabs. */
-export function MachinePage({ id, tab, onTab, windowButtons }: { id: string; tab: MachineTab; onTab(tab: MachineTab): void; windowButtons: React.ReactNode }) {
+export const MachinePage = memo(function MachinePage({ id, tab, onTab, windowButtons }: { id: string; tab: MachineTab; onTab(tab: MachineTab): void; windowButtons: React.ReactNode }) {
   const machine = useMachine(id);
   if (!machine) return null;
   return (
@@ -51,16 +51,16 @@ export function MachinePage({ id, tab, onTab, windowButtons }: { id: string; tab
         <Toolbar machine={machine} />
       </header>
       <Tabs items={tabs} active={tab} onSelect={onTab} label={`Views of ${machine.name}`} idPrefix="machine" />
-      <div role="tabpanel" id="machine-panel" aria-labelledby={`machine-tab-${tab}`} className="machine-panel" key={machine.id}>
+      <div role="tabpanel" id="machine-panel" aria-labelledby={`machine-tab-${tab}`} className="machine-panel">
         {tab === "overview" && <Overview machine={machine} onSettings={() => onTab("settings")} onLogs={() => onTab("logs")} />}
         <Suspense fallback={null}>
-          {tab === "logs" && <Logs machine={machine} />}
-          {tab === "settings" && <Settings machine={machine} />}
+          {tab === "logs" && <Logs key={machine.id} machine={machine} />}
+          {tab === "settings" && <Settings key={machine.id} machine={machine} />}
         </Suspense>
       </div>
     </>
   );
-}
+});
 
 function StateChip({ machine }: { machine: MachineInfo }) {
   const job = useJobs().find((other) => other.id === machine.jobId && other.state === "running");

@@ -22,7 +22,7 @@ export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo
         <Trouble machine={machine} />
         {machine.state !== "broken" && (
           <div className="world">
-            <Preview machine={machine} />
+            <Preview key={machine.id} machine={machine} />
             {config && <Soil machine={machine} config={config} />}
           </div>
         )}
@@ -174,7 +174,7 @@ function Adapters({ machine, config, onSettings }: { machine: MachineInfo; confi
   return (
     <section className="fact-section">
       <div className="row section-head">
-        <h3 className="grow">Adapters</h3>
+        <h2 className="h3 grow">Adapters</h2>
         <button type="button" className="lk" onClick={onSettings}>Change</button>
       </div>
       {config.adapters.length === 0 && <p className="s faint">No network card. One can be added in the settings.</p>}
@@ -233,7 +233,7 @@ function Notes({ machine, notes }: { machine: MachineInfo; notes: string }) {
   return (
     <section className="fact-section">
       <div className="row section-head">
-        <h3 className="grow">Notes</h3>
+        <h2 className="h3 grow">Notes</h2>
         {draft === undefined && (
           <button type="button" className="lk" onClick={() => setDraft(notes)}>
             {notes === "" ? "Write" : "Edit"}
