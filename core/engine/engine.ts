@@ -16,7 +16,7 @@ export interface Engine {
 /** How many adapters every machine process has; unused ones have their link down, so that adapters can be added live. */
 export const adapterSlots = 4;
 
-/** The Unix sockets a machine process listens on, and its pid file. */
+/** The Unix sockets a machine process listens on, its pid file, and the note of its end. */
 export interface MachineSockets {
   readonly monitor: string;
   readonly display: string;
@@ -24,6 +24,8 @@ export interface MachineSockets {
   readonly agent: string;
   readonly nets: readonly string[];
   readonly pidFile: string;
+  /** Where the machine process writes the data of its SHUTDOWN event, for a host service that was not there. */
+  readonly endFile: string;
 }
 
 /** The sockets of a machine whose run directory is `runDir`. */
@@ -35,6 +37,7 @@ export function machineSockets(runDir: string): MachineSockets {
     agent: resolve(runDir, "agent.sock"),
     nets: Array.from({ length: adapterSlots }, (_, slot) => resolve(runDir, `net${slot}.sock`)),
     pidFile: resolve(runDir, "pid"),
+    endFile: resolve(runDir, "pid.end"),
   };
 }
 

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { watch } from "node:fs";
-import { open, readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { basename, dirname } from "node:path";
 import { systemClock, type Clock } from "../base/clock";
@@ -107,18 +107,6 @@ function signal(pid: number): void {
     // Gone between the look and the signal: that is what was wanted.
     if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
   }
-}
-
-/** The process a pid file names, if the file is whole. */
-export async function readPidFile(path: string): Promise<number | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  }
-  return /^\d{1,10}\s*$/.test(text) ? Number(text) : undefined;
 }
 
 /**

@@ -23,15 +23,19 @@ export interface GuestIdentity {
   readonly macs: readonly string[];
 }
 
+/** Letters of the Latin script that do not come apart into a plain one and an accent. */
+const latinLetters: Record<string, string> = { ß: "ss", æ: "ae", œ: "oe", ø: "o", ł: "l", đ: "d", ð: "d", þ: "th" };
+
 /**
  * A machine's name as a host name (RFC 1123 section 2.1): letters, digits and inner hyphens, at most 63. A name that leaves
  * nothing behind, like one in another script, becomes `machine-` and digits of the machine's id, so that it stays its own.
  */
 export function hostnameFor(name: string, id: string): string {
   const slug = name
+    .toLowerCase()
     .normalize("NFKD")
     .replace(/[\u0300-\u036f]/g, "")
-    .toLowerCase()
+    .replace(/[ßæœøłđðþ]/g, (letter) => latinLetters[letter] ?? letter)
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-+|-+$/g, "")
     .slice(0, 63)

@@ -1,4 +1,4 @@
-import { appendFile, mkdir } from "node:fs/promises";
+import { appendFile, mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
@@ -8,7 +8,9 @@ import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors"
 import type { JobInfo, MachineConfig, MachineInfo, MachineState, Notice, PauseReason } from "../contract/model";
 import { isLive, refusal, type MachineCommand } from "../contract/states";
 import { machineSockets, type Engine, type EngineTable, type GuestFiles, type MachineSockets } from "../engine/engine";
+import { isMissing } from "../storage/fileErrors";
 import type { JobControl, Jobs } from "./jobs";
+import { readLogEnd } from "./logEnd";
 import { bytesOnDisk, type RegisteredMachine } from "./machineFolders";
 import { saveState } from "./migration";
 import type { PreBootedStates } from "./preBooted";
@@ -16,7 +18,7 @@ import { Run, type Motion, type RunSurroundings } from "./run";
 import { readRunRecord, recordedProcess, writeRunRecord, type RunRecord } from "./runRecord";
 import { SavedState, savedDifference, savedFacts } from "./saved";
 import { Screen } from "./screen";
-import { Session, type SessionEnd } from "./session";
+import { recordedEnd, Session, type SessionEnd } from "./session";
 import { comeUp, StateUnusable, type Origin } from "./startUp";
 
 /** What a machine needs of the host service around it. */
@@ -56,6 +58,9 @@ export class Machine {
   /** Stopping and going on are steps of something larger now. */
   private quiet = false;
   private turn: Promise<unknown> = Promise.resolve();
+  /** The end of the last run has been dealt with. */
+  private settled: Promise<void> = Promise.resolve();
+  private logging: Promise<void> = Promise.resolve();
   private readonly store = new DisposableStore();
   private readonly screen: Screen;
   private readonly sockets: MachineSockets;
@@ -297,9 +302,16 @@ export class Machine {
   logEvent(what: string): void {
     const line = `${new Date(this.around.clock.now()).toISOString()} ${what}\n`;
     const folder = join(this.folder, "logs");
-    mkdir(folder, { recursive: true, mode: 0o700 })
+    this.logging = this.logging
+      .then(() => mkdir(folder, { recursive: true, mode: 0o700 }))
       .then(() => appendFile(join(folder, "events.log"), line, { mode: 0o600 }))
       .catch((error: unknown) => this.around.log.warn(`the events of ${this.name} cannot be logged: ${String(error)}`));
+  }
+
+  /** The end of one of its logs, with everything that has been said so far. */
+  async readLog(log: "engine" | "serial0" | "events", maxBytes: number): Promise<{ text: string; truncated: boolean }> {
+    await this.logging;
+    return readLogEnd(join(this.folder, "logs", `${log}.log`), maxBytes);
   }
 
   /** Lets go of the machine; a machine process lives on. */
@@ -413,7 +425,7 @@ export class Machine {
     const identity = await recordedProcess(record);
     const session = identity && (await Session.attach(identity, this.sockets, join(this.folder, "logs", "serial0.log"), this.around.clock));
     if (!session) {
-      this.problem = record.ran ? await this.unseenEnd() : undefined;
+      this.problem = record.ran ? await this.unseenEnd(record) : undefined;
       await this.writeEnd(record);
       return false;
     }
@@ -439,12 +451,9 @@ export class Machine {
   }
 
   /** Why a machine process is gone that nobody saw end; undefined when the guest had powered itself off. */
-  private async unseenEnd(): Promise<ErrorData | undefined> {
-    return {
-      code: "engine-failed",
-      message: `${this.name} stopped while Terrarium was not running; its guest was not shut down.`,
-      remedy: "Start it again. If it happens again, look at the machine's engine log.",
-    };
+  private async unseenEnd(record: RunRecord): Promise<ErrorData | undefined> {
+    const end = (await recordedEnd(this.sockets)) ?? { kind: "crashed", reason: "Its machine process ended while Terrarium was not running, and its guest was not shut down." };
+    return end.kind === "crashed" ? this.crash(end.reason, record.startedAt) : undefined;
   }
 
   private async writeEnd(record: RunRecord): Promise<void> {
@@ -460,11 +469,17 @@ export class Machine {
     }
   }
 
-  /** The run is over: drops it and says what the machine is now. Called by whoever hears of it first; the rest is told nothing. */
-  private async didEnd(run: Run, end: SessionEnd): Promise<void> {
-    if (this.run !== run) return;
-    this.run = undefined;
-    const crashed = end.kind === "crashed" ? this.crash(end.reason) : undefined;
+  /** The run is over: says what the machine is now. Whoever hears of it first says how; all wait until it is settled. */
+  private didEnd(run: Run, end: SessionEnd): Promise<void> {
+    if (this.run === run) {
+      this.run = undefined;
+      this.settled = this.settle(run, end);
+    }
+    return this.settled;
+  }
+
+  private async settle(run: Run, end: SessionEnd): Promise<void> {
+    const crashed = end.kind === "crashed" ? await this.crash(end.reason, run.startedAt) : undefined;
     await this.screen.keep(undefined).catch((error: unknown) => this.around.log.warn(`the last picture of ${this.name} could not be kept: ${String(error)}`));
     await run.noteEnd({ at: this.around.clock.now(), ...(crashed ? { problem: crashed } : {}) });
     run.dispose();
@@ -476,11 +491,13 @@ export class Machine {
     await this.rest();
   }
 
-  private crash(reason: string): ErrorData {
+  private async crash(reason: string, startedAt: number): Promise<ErrorData> {
+    const logs = join(this.folder, "logs");
+    const report = await crashReport(join(logs, "crash.txt"), startedAt);
     return {
       code: "engine-failed",
-      message: `${this.name} has crashed. ${reason}`,
-      remedy: `Start it again. What is known about the crash lies in ${join(this.folder, "logs")}.`,
+      message: `${this.name} has crashed. ${report ?? reason}`,
+      remedy: `Start it again. ${report === undefined ? `Its logs lie in ${logs}.` : `What is known about the crash lies in ${join(logs, "crash.txt")}.`}`,
     };
   }
 
@@ -520,5 +537,17 @@ export class Machine {
     } catch (error) {
       this.around.log.warn(`the folder of ${this.name} could not be measured: ${String(error)}`);
     }
+  }
+}
+
+/** What a machine process of this run wrote about its own failure: the first line of its report. */
+async function crashReport(path: string, startedAt: number): Promise<string | undefined> {
+  try {
+    if ((await stat(path)).mtimeMs < startedAt) return undefined;
+    const line = (await readFile(path, "utf8")).split("\n", 1)[0]?.trim().slice(0, 300);
+    return line === "" ? undefined : line;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
   }
 }

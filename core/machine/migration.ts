@@ -6,6 +6,8 @@ import { isRecord, type QmpClient, type QmpEvent } from "../engine/qmp";
  * command returns at once and MIGRATION events tell how it goes.
  */
 
+const limitMs = 10 * 60_000;
+
 /** Writes the state of a stopped machine to `file`. Aborting cancels the migration; the file is then of no use. */
 export async function saveState(qmp: QmpClient, file: string, signal: AbortSignal): Promise<void> {
   await migrate(qmp, "migrate", file, signal, "The machine's state could not be saved");
@@ -28,7 +30,8 @@ async function migrate(qmp: QmpClient, command: "migrate" | "migrate-incoming", 
     else stop.abort();
   };
   try {
-    await qmp.execute(command, { uri: `file:${file}` }, 120_000);
+    // Sent together: the events are on when the migration begins, and nothing waits for the first answer.
+    await Promise.all([qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "events", state: true }] }), qmp.execute(command, { uri: `file:${file}` }, limitMs)]);
     if (signal.aborted) cancel();
     signal.addEventListener("abort", cancel);
     const { data } = await outcome;

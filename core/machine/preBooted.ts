@@ -28,7 +28,8 @@ const About = z.object({ guestBuild: z.string(), emulator: z.string(), memoryMiB
 type About = z.infer<typeof About>;
 
 const stagingName = /^\.staging-(\d+)-([0-9a-zA-Z]*)-[0-9a-f]+$/;
-const bootLimitMs = 180_000;
+/** A busy host boots the emulated guest many times slower than an idle one. */
+const bootLimitMs = 10 * 60_000;
 const prepareLimitMs = 120_000;
 /** Never used by a driver, so any size will do. */
 const scratchDiskBytes = 1024 * 1024;

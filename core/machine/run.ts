@@ -81,6 +81,10 @@ export class Run implements Disposable {
     return this.record.startedFrom;
   }
 
+  get startedAt(): number {
+    return this.record.startedAt;
+  }
+
   get identified(): boolean {
     return this.record.identified;
   }

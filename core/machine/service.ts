@@ -1,6 +1,4 @@
 import { connect } from "node:net";
-import { open } from "node:fs/promises";
-import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { randomBytes } from "node:crypto";
 import { formatSize, MiB } from "../base/bytes";
@@ -12,7 +10,6 @@ import type { HostInfo, JobInfo, MachineConfig, MachineInfo, MachinePatch, Notic
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
 import { EngineTable, type GuestFiles } from "../engine/engine";
 import { v86Engine } from "../engine/v86Argv";
-import { isMissing } from "../storage/fileErrors";
 import { checkPatch, checkSpec, checkStart, firstError, type CheckContext } from "./checks";
 import { changeDisks, planMachine } from "./creation";
 import { runDoctor } from "./doctor";
@@ -196,7 +193,7 @@ export class Service {
       await this.set(id, { adapters: config.adapters.map((entry, index) => (index === adapter ? { ...entry, plugged: up } : entry)) });
       return {};
     },
-    "machine.log": ({ id, log, maxBytes }) => readLogEnd(join(this.machine(id).folder, "logs", `${log}.log`), maxBytes),
+    "machine.log": ({ id, log, maxBytes }) => this.machine(id).readLog(log, maxBytes),
 
     "job.list": async () => this.jobs.list(),
     "job.cancel": async ({ id }) => {
@@ -450,22 +447,4 @@ export async function preBootedStates(runtime: Runtime, starter: Starter, engine
 async function done(work: Promise<void>): Promise<Record<string, never>> {
   await work;
   return {};
-}
-
-async function readLogEnd(path: string, maxBytes: number): Promise<{ text: string; truncated: boolean }> {
-  let file;
-  try {
-    file = await open(path, "r");
-  } catch (error) {
-    if (isMissing(error)) return { text: "", truncated: false };
-    throw error;
-  }
-  try {
-    const { size } = await file.stat();
-    const length = Math.min(size, maxBytes);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
-    return { text: buffer.toString("utf8", 0, bytesRead), truncated: size > length };
-  } finally {
-    await file.close();
-  }
 }

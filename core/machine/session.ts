@@ -1,11 +1,12 @@
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { systemClock, type Clock } from "../base/clock";
 import { DisposableStore, type Disposable } from "../base/disposable";
 import type { ProcessIdentity } from "../base/processes";
 import { TerrariumError } from "../contract/errors";
 import type { LaunchPlan, MachineSockets } from "../engine/engine";
-import { adopt, connectWhenReady, launch, readPidFile, type MachineProcess, type ProcessEnd } from "../engine/machineProcess";
+import { adopt, connectWhenReady, launch, type MachineProcess, type ProcessEnd } from "../engine/machineProcess";
 import { QmpClient, type QmpEvent } from "../engine/qmp";
+import { isMissing } from "../storage/fileErrors";
 import { AgentClient } from "./agentClient";
 import { SerialHub } from "./serial";
 
@@ -27,7 +28,6 @@ const openSocketsMs = 20_000;
 export class Session implements Disposable {
   private readonly store = new DisposableStore();
   private shutdown: QmpEvent | undefined;
-  private panic: string | undefined;
   private quitting = false;
   /** Resolves once, when the machine process is gone. */
   readonly ended: Promise<SessionEnd>;
@@ -44,7 +44,6 @@ export class Session implements Disposable {
     this.store.add(
       qmp.onDidEvent((event) => {
         if (event.event === "SHUTDOWN") this.shutdown = event;
-        if (event.event === "GUEST_PANICKED" || event.event === "TERRARIUM_CRASHED") this.panic = describePanic(event);
       }),
     );
     this.store.add(qmp.onDidClose(() => process.monitorClosed()));
@@ -131,31 +130,46 @@ export class Session implements Disposable {
   private explain(end: ProcessEnd): SessionEnd {
     this.dispose();
     if (this.quitting) return { kind: "asked" };
-    if (this.shutdown) return this.shutdown.data["guest"] === true ? { kind: "guest" } : { kind: "asked" };
-    return { kind: "crashed", reason: this.panic ?? `The machine process ended unexpectedly (${describeEnd(end)}).` };
+    return this.shutdown ? endOf(this.shutdown.data["reason"]) : { kind: "crashed", reason: `The machine process ended unexpectedly (${describeEnd(end)}).` };
   }
 }
 
-/** The process of a run directory, as its pid file names it. */
-export async function recordedPid(sockets: MachineSockets): Promise<number | undefined> {
-  return readPidFile(sockets.pidFile);
+/** What the reason of QEMU's SHUTDOWN event means for the machine. */
+export function endOf(reason: unknown): SessionEnd {
+  switch (reason) {
+    case "guest-shutdown":
+      return { kind: "guest" };
+    case "host-qmp-quit":
+      return { kind: "asked" };
+    case "host-signal":
+      return { kind: "crashed", reason: "The machine process was told to end by a signal; its disks were closed, but its guest was not shut down." };
+    default:
+      return { kind: "crashed", reason: `The machine process gave up (${typeof reason === "string" ? reason.slice(0, 100) : "no reason given"}).` };
+  }
+}
+
+/** How the last machine process of a run directory ended, as far as it could say; a process that was killed could not. */
+export async function recordedEnd(sockets: MachineSockets): Promise<SessionEnd | undefined> {
+  let text: string;
+  try {
+    text = await readFile(sockets.endFile, "utf8");
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  const reason = /"reason":"([a-z-]{1,40})"/.exec(text)?.[1];
+  return reason === undefined ? undefined : endOf(reason);
 }
 
 /** Removes what an earlier run left where the next one will listen. */
 export async function removeSockets(sockets: MachineSockets): Promise<void> {
-  const paths = [sockets.monitor, sockets.display, sockets.serial, sockets.agent, sockets.pidFile, ...sockets.nets];
+  const paths = [sockets.monitor, sockets.display, sockets.serial, sockets.agent, sockets.pidFile, sockets.endFile, ...sockets.nets];
   await Promise.all(paths.map((path) => rm(path, { force: true })));
 }
 
 export function describeEnd(end: ProcessEnd): string {
   if (end.signal !== undefined) return `ended by ${end.signal}`;
   return end.code === undefined ? "it is gone" : `exit code ${end.code}`;
-}
-
-function describePanic(event: QmpEvent): string {
-  const { message, reason } = event.data;
-  const text = typeof message === "string" ? message : typeof reason === "string" ? reason : "no reason given";
-  return `The machine process failed: ${text}`;
 }
 
 /** All values, or the first failure once every one has settled, so that nothing is still being opened afterwards. */

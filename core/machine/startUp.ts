@@ -84,7 +84,8 @@ export async function comeUp(start: StartUp): Promise<void> {
   try {
     const gone = Promise.race([endedEarly(run), cancelled(signal, waits)]);
     gone.catch((error: unknown) => void error); // Of interest only to the races below.
-    const unlessGone = <T>(work: Promise<T>): Promise<T> => Promise.race([work, gone]);
+    // A process that ends closes its connections first; why it ended says more than that it did.
+    const unlessGone = <T>(work: Promise<T>): Promise<T> => Promise.race([work.catch((error: unknown) => (isDisconnected(error) ? gone : Promise.reject(error))), gone]);
     const stateFault = (error: unknown): unknown => (signal.aborted || !(error instanceof TerrariumError) ? error : new StateUnusable(error));
     await begun.written;
     if (origin.from !== "cold") {
@@ -107,6 +108,10 @@ export async function comeUp(start: StartUp): Promise<void> {
   } finally {
     waits.dispose();
   }
+}
+
+function isDisconnected(error: unknown): boolean {
+  return error instanceof TerrariumError && error.code === "disconnected";
 }
 
 async function endedEarly(run: Run): Promise<never> {
