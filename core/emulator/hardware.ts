@@ -34,6 +34,8 @@ const bootOrders = { disk: 0x132, cd: 0x123 };
 /** ACPI PM1 control: writing SLP_EN ends the machine, whatever the sleep type: S5 is the only one we have. */
 const pm1Control = 0xb004;
 const sleepEnable = 0x2000;
+/** Two bytes of status of the general-purpose events; the two behind them enable. */
+const generalEventStatus = 0xafe0;
 
 export interface HardwareEvents {
   serialOutput(port: 0 | 1): SerialLine;
@@ -113,6 +115,7 @@ export async function createHardware(start: WorkerStart, screen: Screen, clock: 
   // An in-place reboot cannot load the kernel again, and a crashed guest asks for it many times: a new worker boots.
   cpu.reboot_internal = () => events.didRequestReset();
   watchPowerOff(cpu, () => events.didPowerOff());
+  clearEventsWhenTold(cpu);
   const describe = (): StateHardware => ({
     emulator: v86Version,
     devices: deviceModel,
@@ -188,6 +191,17 @@ function watchPowerOff(cpu: V86Cpu, powerOff: () => void): void {
     write.call(this, value);
     if ((value & sleepEnable) !== 0) powerOff();
   };
+}
+
+/**
+ * ACPI 4.8.4.1: writing a one to a general-purpose event's status clears it. v86 stores what is written, so that the
+ * guest's clearing of all events makes all of them happen: the one for PCI hot-plug then takes every device away.
+ */
+function clearEventsWhenTold(cpu: V86Cpu): void {
+  for (const index of [0, 1]) {
+    const port = cpu.io.ports[generalEventStatus + index];
+    if (port) port.write8 = (value) => (cpu.devices.acpi.gpe[index] = (cpu.devices.acpi.gpe[index] ?? 0) & ~value);
+  }
 }
 
 function exactBuffer(bytes: Uint8Array): ArrayBuffer {

@@ -88,12 +88,13 @@ class MachineWorker {
     const slice = (tick: number): void => {
       try {
         v86.yield_callback(tick);
+        // Not in `yield`: an interrupt that a device raises calls it too, from the middle of what is flushed here.
+        this.flush(hardware);
       } catch (error) {
         this.crash(error);
       }
     };
     v86.yield = (delay, tick) => {
-      this.flush(hardware);
       if (delay < 1 && !(delay > 0 && cpu.in_hlt[0])) setImmediate(slice, tick);
       else setTimeout(slice, Math.max(1, Math.ceil(delay)), tick);
     };

@@ -106,15 +106,16 @@ export class SerialPort {
     while (room > 0) {
       const chunk = this.input[0];
       if (!chunk) break;
-      const count = Math.min(room, chunk.length - this.inputAt);
-      for (let index = 0; index < count; index++) this.uart.data_received(chunk[this.inputAt + index] ?? 0);
+      const from = this.inputAt;
+      const count = Math.min(room, chunk.length - from);
       this.inputAt += count;
-      room -= count;
-      taken += count;
       if (this.inputAt === chunk.length) {
         this.input.shift();
         this.inputAt = 0;
       }
+      room -= count;
+      taken += count;
+      for (let index = 0; index < count; index++) this.uart.data_received(chunk[from + index] ?? 0);
     }
     if (taken > 0) this.line.taken(taken);
   }

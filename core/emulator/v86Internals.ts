@@ -12,7 +12,7 @@ export interface V86Cpu {
   readonly in_hlt: { readonly [index: number]: number };
   readonly instruction_counter: { readonly [index: number]: number };
   readonly devices: V86Devices;
-  readonly io: { readonly ports: { write16(value: number): void }[] };
+  readonly io: { readonly ports: { write8(value: number): void; write16(value: number): void }[] };
   readonly cr: { readonly [index: number]: number };
   readonly reg32: { readonly [index: number]: number };
   readonly sreg: { readonly [index: number]: number };
@@ -36,7 +36,7 @@ export interface V86Devices {
   readonly vga: { screen_fill_buffer(): void };
   readonly uart0: V86Uart;
   readonly uart1: V86Uart;
-  readonly acpi: { pm1_status: number };
+  readonly acpi: { pm1_status: number; readonly gpe: Uint8Array };
 }
 
 export interface V86Pci {
@@ -150,13 +150,15 @@ export function missingInternals(emulator: V86Emulator): string[] {
       ...["queues.0.flush_replies", "queues.0.get_state"],
     ],
     "v86.cpu.io.ports.45060": ["write16"],
+    "v86.cpu.io.ports.45024": ["write8"],
+    "v86.cpu.io.ports.45025": ["write8"],
   };
   for (const [owner, names] of Object.entries(methods)) {
     for (const name of names) check(owner === "" ? name : `${owner}.${name}`, "function");
   }
   for (const path of [
     ...["wasm_memory", "mem8", "memory_size", "in_hlt", "instruction_counter", "cr", "reg32", "sreg"].map((name) => `v86.cpu.${name}`),
-    ...["pci.device_spaces", "pci.isa_bridge_space8", "uart0.input", "uart1.input"].map((name) => `v86.cpu.devices.${name}`),
+    ...["pci.device_spaces", "pci.isa_bridge_space8", "acpi.gpe", "uart0.input", "uart1.input"].map((name) => `v86.cpu.devices.${name}`),
   ]) {
     check(path, "object");
   }

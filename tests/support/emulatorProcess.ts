@@ -95,7 +95,7 @@ export class EmulatorProcess implements Disposable {
   async bootToShell(): Promise<Shell> {
     const serial = await this.serial();
     await (await this.qmp()).execute("cont");
-    await serial.until(/~# /);
+    await serial.until(/\w+@\w+:\S*# /);
     return this.shell();
   }
 

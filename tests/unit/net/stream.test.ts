@@ -1,0 +1,84 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { FrameBatch, FrameDecoder, forEachFrame } from "../../../core/net/link/stream";
+import { maxFrameBytes } from "../../../core/net/port";
+
+const frames = fc.array(fc.uint8Array({ minLength: 14, maxLength: 2000 }), { maxLength: 20 });
+
+function encode(list: readonly Uint8Array[]): Uint8Array {
+  const batch = new FrameBatch(256);
+  for (const frame of list) batch.append(frame.length).set(frame);
+  return batch.drain();
+}
+
+function header(length: number): Uint8Array {
+  return Uint8Array.of(length >>> 24, length >>> 16, length >>> 8, length);
+}
+
+describe("frames on a byte stream", () => {
+  it("come out as they went in, however the stream is cut into chunks", () => {
+    fc.assert(
+      fc.property(frames, fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1 }), (list, cuts) => {
+        const stream = encode(list);
+        const decoder = new FrameDecoder();
+        const got: Uint8Array[] = [];
+        for (let at = 0, cut = 0; at < stream.length; cut++) {
+          const size = cuts[cut % cuts.length] as number;
+          expect(decoder.push(stream.subarray(at, at + size), (frame) => got.push(frame.slice()))).toBeUndefined();
+          at += size;
+        }
+        expect(got).toEqual(list);
+      }),
+    );
+  });
+
+  it("are walked in a batch in order", () => {
+    const list = [new Uint8Array(60).fill(1), new Uint8Array(1514).fill(2)];
+    const got: Uint8Array[] = [];
+    forEachFrame(encode(list), (frame) => got.push(frame.slice()));
+    expect(got).toEqual(list);
+  });
+
+  it("carry the longest frame, even in single bytes", () => {
+    const longest = new Uint8Array(maxFrameBytes).fill(7);
+    const decoder = new FrameDecoder();
+    let got = 0;
+    for (const byte of encode([longest])) decoder.push(Uint8Array.of(byte), (frame) => (got = frame.length));
+    expect(got).toBe(maxFrameBytes);
+  });
+
+  it("end the stream with a reason when a length is too great, in one piece or in two", () => {
+    const bad = header(maxFrameBytes + 1);
+    expect(new FrameDecoder().push(bad, () => undefined)).toMatch(/longer than the 65550 bytes/);
+    const decoder = new FrameDecoder();
+    expect(decoder.push(bad.subarray(0, 2), () => undefined)).toBeUndefined();
+    expect(decoder.push(bad.subarray(2), () => undefined)).toMatch(/longer than/);
+    expect(new FrameDecoder().push(header(0xffffffff), () => undefined)).toMatch(/4294967295 bytes is longer/);
+  });
+
+  it("end the stream with a reason when a length is no frame's", () => {
+    expect(new FrameDecoder().push(header(0), () => undefined)).toMatch(/shorter than an Ethernet header/);
+    expect(new FrameDecoder().push(header(13), () => undefined)).toMatch(/shorter/);
+  });
+
+  it("never throw on arbitrary bytes", () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 300 })), (chunks) => {
+        const decoder = new FrameDecoder();
+        for (const chunk of chunks) if (decoder.push(chunk, (frame) => expect(frame.length).toBeGreaterThanOrEqual(14)) !== undefined) break;
+      }),
+    );
+  });
+});
+
+describe("a batch", () => {
+  it("gives its bytes away for good: later frames do not change it", () => {
+    const batch = new FrameBatch(64);
+    batch.append(20).fill(1);
+    const first = batch.drain();
+    batch.append(20).fill(2);
+    expect(first[4]).toBe(1);
+    expect(batch.drain()[4]).toBe(2);
+    expect(batch.bytes).toBe(0);
+  });
+});

@@ -1,0 +1,130 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { isNoSpace, withFaults, type BlockDevice } from "../../../core/storage/blockDevice";
+import { openFile } from "../../../core/storage/file";
+import { holderOf, lockImage } from "../../../core/storage/imageLock";
+
+let directory: string;
+let image: string;
+const opened: BlockDevice[] = [];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "block-"));
+  image = join(directory, "disk.img");
+  writeFileSync(image, "");
+  truncateSync(image, 1024 * 1024);
+});
+afterEach(async () => {
+  for (const device of opened.splice(0)) await device.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function open(readOnly = false): Promise<BlockDevice> {
+  const result = await openFile(image, { readOnly });
+  if (!result.ok) throw new Error(result.error);
+  opened.push(result.value);
+  return result.value;
+}
+
+describe("a raw image", () => {
+  it("reads back what was written, and holes as zeroes", async () => {
+    const device = await open();
+    expect(device.size).toBe(1024 * 1024);
+    await device.write(4096, new Uint8Array(512).fill(9));
+    await device.flush();
+    const target = new Uint8Array(1536).fill(1);
+    await device.read(4096 - 512, target);
+    expect(Array.from(target.subarray(0, 512)).every((byte) => byte === 0)).toBe(true);
+    expect(Array.from(target.subarray(512, 1024)).every((byte) => byte === 9)).toBe(true);
+    expect(readFileSync(image)[4096]).toBe(9);
+  });
+
+  it("stays sparse", async () => {
+    const device = await open();
+    await device.write(512 * 1024, new Uint8Array(4096).fill(1));
+    await device.flush();
+    expect(statSync(image).blocks * 512).toBeLessThan(256 * 1024);
+  });
+
+  it("reads discarded ranges as zeroes", async () => {
+    const device = await open();
+    await device.write(0, new Uint8Array(8192).fill(5));
+    await device.discard(1024, 2048);
+    const target = new Uint8Array(8192);
+    await device.read(0, target);
+    expect([target[1023], target[1024], target[3071], target[3072]]).toEqual([5, 0, 0, 5]);
+  });
+
+  it("does not let a read-only image be written", async () => {
+    const device = await open(true);
+    expect(device.readOnly).toBe(true);
+    await expect(device.write(0, new Uint8Array(512))).rejects.toMatchObject({ code: "EBADF" });
+  });
+
+  it("cuts a size that is no multiple of the sector down", async () => {
+    truncateSync(image, 10_000);
+    expect((await open()).size).toBe(9728);
+  });
+
+  it.each([
+    ["missing", () => rmSync(image), /does not exist/],
+    ["empty", () => truncateSync(image, 0), /is empty/],
+  ] as const)("says why a %s one cannot be opened", async (_, spoil, reason) => {
+    spoil();
+    const result = await openFile(image, { readOnly: false });
+    expect(result.ok ? "" : result.error).toMatch(reason);
+  });
+
+  it("refuses a directory", async () => {
+    const result = await openFile(directory, { readOnly: true });
+    expect(result.ok ? "" : result.error).toMatch(/not a regular file|is a directory/);
+  });
+});
+
+describe("faults", () => {
+  it("fail the operations they choose and leave the others alone", async () => {
+    const full = Object.assign(new Error("no space left"), { code: "ENOSPC" });
+    const device = withFaults(await open(), (operation, offset) => (operation === "write" && offset >= 4096 ? full : undefined));
+    await device.write(0, new Uint8Array(512).fill(3));
+    await expect(device.write(4096, new Uint8Array(512))).rejects.toBe(full);
+    expect(isNoSpace(full)).toBe(true);
+    const target = new Uint8Array(512);
+    await device.read(0, target);
+    expect(target[0]).toBe(3);
+  });
+});
+
+describe("the lock of an image", () => {
+  it("keeps a second one out until it is released", () => {
+    const first = lockImage(image);
+    expect(first.ok).toBe(true);
+    const second = lockImage(image);
+    expect(second.ok ? "" : second.error).toContain(`in use by process ${process.pid}`);
+    if (first.ok) first.value.dispose();
+    expect(existsSync(`${image}.lock`)).toBe(false);
+    const third = lockImage(image);
+    expect(third.ok).toBe(true);
+    if (third.ok) third.value.dispose();
+  });
+
+  it.each([
+    ["a process that is gone", () => JSON.stringify({ ...holderOf(process.pid), pid: 2 ** 22 - 1 })],
+    ["another process that has its pid today", () => JSON.stringify({ ...holderOf(process.pid), started: "1" })],
+    ["a computer that was started again", () => JSON.stringify({ ...holderOf(process.pid), boot: "another" })],
+    ["a write that was cut short", () => '{"pid":'],
+  ])("is taken over from %s", (_, content) => {
+    writeFileSync(`${image}.lock`, content());
+    const lock = lockImage(image);
+    expect(lock.ok).toBe(true);
+    if (lock.ok) lock.value.dispose();
+  });
+
+  it("leaves nothing else behind", async () => {
+    writeFileSync(`${image}.lock`, "stale");
+    const lock = lockImage(image);
+    if (lock.ok) lock.value.dispose();
+    const { readdirSync } = await import("node:fs");
+    expect(readdirSync(directory)).toEqual(["disk.img"]);
+  });
+});
