@@ -193,7 +193,15 @@ export const JobInfo = z.object({
 });
 export type JobInfo = z.infer<typeof JobInfo>;
 
-export const TrashEntry = z.object({ id: z.string(), name: z.string(), machineId: MachineId, deletedAt: z.number(), bytes: z.number() });
+export const TrashEntry = z.object({
+  id: z.string(),
+  name: z.string(),
+  machineId: MachineId,
+  deletedAt: z.number(),
+  bytes: z.number(),
+  /** The folder its disks were moved to, when they were kept. */
+  keptDisks: z.string().optional(),
+});
 export type TrashEntry = z.infer<typeof TrashEntry>;
 
 /** One disk of a machine to be created: an empty one, or an existing image. */

@@ -1,8 +1,8 @@
-import { mkdir, realpath, stat } from "node:fs/promises";
+import { mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { TerrariumError } from "../contract/errors";
-import { fileError } from "../storage/fileErrors";
+import { errno, fileError } from "../storage/fileErrors";
 import { takeLock, type LockRecord } from "./lock";
 import { openRunDir } from "./runDir";
 
@@ -64,23 +64,43 @@ export async function openHome(home: string, options: { servedBy: "app" | "headl
   };
 }
 
+/** Like `mkdir -p`, but with the true reason when it fails: Node's own says ENOENT for a read-only file system. */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (failure) {
+    if (errno(failure) === "ENOENT" && dirname(path) !== path) {
+      await makeFolders(dirname(path));
+      return makeFolders(path);
+    }
+    if (errno(failure) !== "EEXIST" && !(await isFolder(path))) throw failure;
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (failure) {
+    if (errno(failure) === undefined) throw failure;
+    return false;
+  }
+}
+
 async function makeHome(home: string): Promise<string> {
   try {
-    await mkdir(home, { recursive: true, mode: 0o700 });
+    await makeFolders(home);
     const path = await realpath(home);
-    if (!(await stat(path)).isDirectory()) throw new TerrariumError("unavailable", `The home ${home} is not a folder.`, "Set TERRARIUM_HOME to a folder.");
+    if (!(await stat(path)).isDirectory()) throw new TerrariumError("unavailable", `The home ${home} is a file, not a folder.`, "Move the file, or set TERRARIUM_HOME to a folder.");
     return path;
   } catch (failure) {
-    if (typeof failure === "object" && failure !== null && "code" in failure && failure.code === "EEXIST") {
-      throw new TerrariumError("unavailable", `The home ${home} is a file, not a folder.`, "Move the file, or set TERRARIUM_HOME to a folder.");
-    }
     throw fileError(failure, "The home could not be made", home);
   }
 }
 
 async function makeInside(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolders(path);
+    await readdir(path);
   } catch (failure) {
     throw fileError(failure, "A folder of the home could not be made", path);
   }

@@ -117,17 +117,19 @@ export async function takeLock(home: string, details: { runDir: string; servedBy
   try {
     const file = await open(temporary, "wx", 0o600);
     try {
-      await file.writeFile(`${JSON.stringify(record)}\n`);
-      await file.sync();
+      try {
+        await file.writeFile(`${JSON.stringify(record)}\n`);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await acquire(home, path, temporary);
+      await syncFolder(home);
     } finally {
-      await file.close();
+      await removeFile(temporary);
     }
-    await acquire(home, path, temporary);
-    await syncFolder(home);
   } catch (failure) {
     throw fileError(failure, "The home could not be locked", home);
-  } finally {
-    await removeFile(temporary);
   }
   await removeLeftovers(home);
   return {

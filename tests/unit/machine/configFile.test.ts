@@ -58,10 +58,7 @@ describe("parseConfig", () => {
   });
 
   const config = makeConfig();
-  const table: ReadonlyMap<number, Migration> = new Map([
-    [-1, () => ({})],
-    [0, ({ ram, ...rest }) => ({ ...rest, memoryMiB: ram })],
-  ]);
+  const table: ReadonlyMap<number, Migration> = new Map([[0, ({ ram, ...rest }) => ({ ...rest, memoryMiB: ram })]]);
 
   it("brings an old format up to date, one step at a time", () => {
     const { memoryMiB, ...old } = config;

@@ -1,10 +1,13 @@
+import { createHash } from "node:crypto";
 import { chmod, mkdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { hostSocketPath, machineRunDir, maxSocketPath, openRunDir } from "../../../core/machine/runDir";
 import { useTemporaryFolder } from "../../support/temporaryFolder";
 
 const folder = useTemporaryFolder();
+afterEach(() => void vi.restoreAllMocks());
+
 const environment = (): NodeJS.ProcessEnv => ({ XDG_RUNTIME_DIR: folder.path });
 
 describe("the run directory", () => {
@@ -44,6 +47,15 @@ describe("the run directory", () => {
     await mkdir(join(folder.path, "target"), { mode: 0o700 });
     await symlink(join(folder.path, "target"), path);
     await expect(openRunDir("/home", environment())).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining("symbolic link") as string, remedy: expect.stringContaining(path) as string });
+  });
+
+  it("is not used when it belongs to someone else", async () => {
+    // Seen from another user, the folder made here is foreign.
+    const other = (process.getuid?.() ?? 0) + 1;
+    vi.spyOn(process as { getuid: () => number }, "getuid").mockReturnValue(other);
+    const path = join(folder.path, `terrarium-${other}-${createHash("sha256").update("/home").digest("hex").slice(0, 12)}`);
+    await mkdir(path, { mode: 0o700 });
+    await expect(openRunDir("/home", { XDG_RUNTIME_DIR: folder.path, TMPDIR: folder.path })).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining("belongs to another user") as string, remedy: expect.stringContaining("XDG_RUNTIME_DIR") as string });
   });
 
   it("is not used when something else is there, or others can write to it", async () => {
