@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { lstat, readFile, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { z } from "zod";
 import type { Log } from "../base/log";
 import { TerrariumError } from "../contract/errors";
@@ -191,7 +191,7 @@ export class Trash {
 
 /** In the trash only what is surely ours is removed unasked: a shell, or what was being deleted. */
 async function isRemovable(path: string): Promise<boolean> {
-  const name = path.slice(path.lastIndexOf("/") + 1);
+  const name = basename(path);
   if (name.startsWith(deletingPrefix)) return true;
   if (!/^[0-9a-f]{12}$/.test(name)) return false;
   return (await readdir(path)).every((inner) => inner === "entry.json" || inner.endsWith(".tmp"));
