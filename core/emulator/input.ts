@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock";
 import { qcodeToScancodes } from "./keysyms";
 import { Parameters, QmpError } from "./qmp";
-import type { InputSink } from "./rfb";
+import type { InputSink } from "./inputSink";
 
 /** Absolute coordinates of `input-send-event` reach from 0 to here on each axis. */
 const absoluteRange = 0x7fff;

@@ -10,7 +10,7 @@ import { Display } from "./framebuffer";
 import type { DiskFailure, FromWorker, StateProgress, Statistics, ToWorker, WorkerStart } from "./messages";
 import { NetChannel } from "./netChannel";
 import { encodePng } from "./png";
-import type { InputSink } from "./rfb";
+import type { InputSink } from "./inputSink";
 import { SerialChannel } from "./serialChannel";
 import { compileWasm, type WasmModule } from "./wasm";
 import { WorkerHandle } from "./workerHandle";

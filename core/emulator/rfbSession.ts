@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream";
 import type { Disposable } from "../base/disposable";
 import { DisposableStore } from "../base/disposable";
 import { intersect, type Display, type Frame, type Rectangle } from "./framebuffer";
-import type { InputSink } from "./rfb";
+import type { InputSink } from "./inputSink";
 import type { Keyboard } from "./keyboard";
 import { bands, isPixelEncoding, RectangleEncoder, type PixelEncoding } from "./rfbEncodings";
 import { boundingBox, Region } from "./rfbRegion";

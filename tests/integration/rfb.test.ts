@@ -8,7 +8,8 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createLog } from "../../core/base/log";
 import { Display } from "../../core/emulator/framebuffer";
-import { createRfbServer, type InputSink, type RfbServer } from "../../core/emulator/rfb";
+import type { InputSink } from "../../core/emulator/inputSink";
+import { createRfbServer, type RfbServer } from "../../core/emulator/rfb";
 import { RfbClient } from "../support/rfbClient";
 
 const run = promisify(execFile);

@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { Display } from "../../../core/emulator/framebuffer";
 import { Keyboard } from "../../../core/emulator/keyboard";
-import type { InputSink } from "../../../core/emulator/rfb";
+import type { InputSink } from "../../../core/emulator/inputSink";
 import { RfbSession } from "../../../core/emulator/rfbSession";
 import { RfbClient } from "../../support/rfbClient";
 import { duplexPair } from "../../support/duplexPair";
