@@ -2,7 +2,7 @@ import type { EngineChoice } from "../../../../core/contract/model";
 import { useHost } from "../../../api/hooks";
 import { Choice } from "../../../ui/Choice";
 import { Field } from "../../../ui/Field";
-import type { SectionProps } from "./Settings";
+import type { SectionProps } from "./sectionProps";
 
 export function GeneralSection({ draft, change, findings, locked }: SectionProps) {
   const engines = useHost()?.engines ?? [];

@@ -7,7 +7,7 @@ import { Choice } from "../../../ui/Choice";
 import { Field } from "../../../ui/Field";
 import { networkNames } from "../describe";
 import { freshMac } from "./draft";
-import type { SectionProps } from "./Settings";
+import type { SectionProps } from "./sectionProps";
 
 /** What the contract allows: `net0` to `net3`. */
 const mostAdapters = 4;

@@ -9,6 +9,7 @@ import { attempt, toasts } from "../../../ui/toasts";
 import { draftOf, malformed, patchOf, type Draft } from "./draft";
 import { GeneralSection } from "./GeneralSection";
 import { NetworkSection } from "./NetworkSection";
+import type { SectionProps } from "./sectionProps";
 import { StorageSection } from "./StorageSection";
 import { SystemSection } from "./SystemSection";
 
@@ -18,17 +19,6 @@ const sections = [
   { id: "storage", label: "Storage" },
   { id: "network", label: "Network" },
 ] as const;
-
-/** What every section gets: the form's state, what the host says, and why hardware cannot change now. */
-export interface SectionProps {
-  readonly machine: MachineInfo;
-  readonly config: MachineConfig;
-  readonly draft: Draft;
-  readonly change: (patch: Partial<Draft>) => void;
-  readonly findings: (field: string) => readonly Finding[];
-  /** Why hardware cannot be changed in this state. */
-  readonly locked: string | undefined;
-}
 
 export default function Settings({ machine }: { machine: MachineInfo }) {
   if (!machine.config) {

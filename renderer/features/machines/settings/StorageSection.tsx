@@ -13,7 +13,7 @@ import { Field } from "../../../ui/Field";
 import { formatBytes } from "../../../ui/format";
 import { attempt } from "../../../ui/toasts";
 import { fileName } from "../describe";
-import type { SectionProps } from "./Settings";
+import type { SectionProps } from "./sectionProps";
 
 const gibibyte = 1024 ** 3;
 /** What the contract allows: `disk0` to `disk3`. */

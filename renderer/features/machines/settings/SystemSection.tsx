@@ -7,7 +7,7 @@ import { Choice } from "../../../ui/Choice";
 import { Field } from "../../../ui/Field";
 import { formatMiB, plural } from "../../../ui/format";
 import { attempt } from "../../../ui/toasts";
-import type { SectionProps } from "./Settings";
+import type { SectionProps } from "./sectionProps";
 
 type BootChoice = "disk" | "cd" | "starter" | "kernel";
 

@@ -1,0 +1,30 @@
+import { describe, expect, it } from "vitest";
+import { MacAddress, MachinePatch } from "../../../../core/contract/model";
+import { draftOf, freshMac, malformed, patchOf } from "../../../../renderer/features/machines/settings/draft";
+import { fakeMachine } from "../../../support/fakeDesktop";
+
+const config = fakeMachine("web", { config: { group: "lab" } }).config!;
+
+describe("the draft of a machine's settings", () => {
+  it("is no change when nothing was touched", () => {
+    expect(patchOf(config, draftOf(config))).toEqual({});
+  });
+
+  it("sends exactly what differs, in a form the contract accepts", () => {
+    const patch = patchOf(config, { ...draftOf(config), memoryMiB: "512", name: "db", group: " ", removeDisks: ["disk0"], addDisks: [{ sizeBytes: 512 }] });
+    expect(patch).toEqual({ memoryMiB: 512, name: "db", group: null, removeDisks: ["disk0"], addDisks: [{ sizeBytes: 512 }] });
+    expect(MachinePatch.safeParse(patch).success).toBe(true);
+  });
+
+  it("calls a field that holds no number malformed and leaves it out of the change", () => {
+    const draft = { ...draftOf(config), memoryMiB: "lots", cpus: "0" };
+    expect(malformed(draft).map((finding) => finding.field)).toEqual(["memoryMiB", "cpus"]);
+    expect(patchOf(config, draft)).toEqual({});
+  });
+
+  it("makes addresses of single stations that are different each time", () => {
+    const made = Array.from({ length: 50 }, freshMac);
+    for (const mac of made) expect(MacAddress.safeParse(mac).success).toBe(true);
+    expect(new Set(made).size).toBeGreaterThan(45);
+  });
+});
