@@ -9,6 +9,7 @@ import { checkNode, installDependencies } from "./launcher/dependencies.mjs";
 import { testPrograms } from "./launcher/debianPackages.mjs";
 import { electronRuntime } from "./launcher/electronRuntime.mjs";
 import { checkout, localCache } from "./launcher/paths.mjs";
+import { prepareStarterState } from "./launcher/preBootedState.mjs";
 import { createProgress, reportFailure, SetupError } from "./launcher/progress.mjs";
 import { buildStarterGuest } from "./launcher/starterGuest.mjs";
 import { missingElectronLibraries, missingPrograms, provide } from "./launcher/systemPackages.mjs";
@@ -34,8 +35,9 @@ async function bench() {
     install: true,
     what: "The bench",
   });
-  await buildStarterGuest(progress);
+  const guestIsThere = await buildStarterGuest(progress);
   await bundle({ report: (line) => progress.say(`Bundled ${line}`) });
+  if (guestIsThere) await prepareStarterState(progress);
 
   // Inside the checkout, so that what stays outside of the bundle is found in node_modules; and as deep below it as
   // build/launcher, whose modules are bundled along and find the checkout from their own place.

@@ -7,6 +7,7 @@ import { runApplication } from "./launcher/application.mjs";
 import { checkNode, installDependencies } from "./launcher/dependencies.mjs";
 import { checkDisplay, checkSandbox, checkScreenAnswers } from "./launcher/display.mjs";
 import { electronRuntime } from "./launcher/electronRuntime.mjs";
+import { prepareStarterState } from "./launcher/preBootedState.mjs";
 import { createProgress, reportFailure } from "./launcher/progress.mjs";
 import { buildStarterGuest } from "./launcher/starterGuest.mjs";
 import { missingElectronLibraries, provide } from "./launcher/systemPackages.mjs";
@@ -24,8 +25,9 @@ async function start() {
   const runtime = await electronRuntime({ progress, retry: given.includes("--retry-electron"), given: appArguments });
   checkSandbox(runtime.executable, appArguments);
   await provide(await missingElectronLibraries(runtime.executable), progress, { install: false, what: "Electron" });
-  await buildStarterGuest(progress);
+  const guestIsThere = await buildStarterGuest(progress);
   await bundle({ report: (line) => progress.say(`Bundled ${line}`) });
+  if (guestIsThere) await prepareStarterState(progress);
   for (const note of runtime.notes) progress.say(note);
   return runApplication(runtime, appArguments, () => {
     const sinceStart = Math.round(performance.now());

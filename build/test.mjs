@@ -2,7 +2,7 @@
 //
 //   npm test [-- [--long] [SUITE...] [FILE FILTER...]]
 //
-// Suites: types lint rules bundle unit integration e2e, with --long also long. Words that name no suite choose test files.
+// Suites: types lint rules bundle unit state integration e2e, with --long also long. Words that name no suite choose test files.
 // Exit code 1 on any failure; a test that was skipped, a suite that found no test and a runner that died are failures.
 
 import { checkNode, installDependencies } from "./launcher/dependencies.mjs";
@@ -24,7 +24,7 @@ const progress = createProgress();
 function choose() {
   const wanted = suites.filter((suite) => (named.length > 0 ? named.includes(suite.name) : long || !suite.long));
   const bundled = wanted.some((suite) => suite.needs.includes("bundle"));
-  return suites.filter((suite) => wanted.includes(suite) || (bundled && suite.name === "bundle"));
+  return suites.filter((suite) => wanted.includes(suite) || (bundled && (suite.name === "bundle" || suite.name === "state")));
 }
 
 async function setUp() {

@@ -7,7 +7,8 @@ import { bundle } from "../bundle.mjs";
 import { killGroup } from "./commands.mjs";
 import { readJsonIfValid } from "./files.mjs";
 import { checkout, localCache } from "./paths.mjs";
-import { SetupError } from "./progress.mjs";
+import { prepareStarterState } from "./preBootedState.mjs";
+import { createProgress, SetupError } from "./progress.mjs";
 import { countResults } from "./testResults.mjs";
 import { startVirtualScreen } from "./virtualScreen.mjs";
 
@@ -26,6 +27,7 @@ export const suites = [
   { name: "rules", needs: [], run: () => asOne("dependency rules", ["build/dependencyCheck.mjs"], 60) },
   { name: "bundle", needs: [], run: makeBundles },
   { name: "unit", needs: [], run: (filters) => vitest("unit", filters, 300) },
+  { name: "state", needs: ["bundle", "guest"], run: makeState },
   { name: "integration", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 600, env)) },
   { name: "e2e", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 720, env)) },
   { name: "long", long: true, needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("long", filters, 7200, env)) },
@@ -57,6 +59,13 @@ async function makeBundles() {
     if (!(error instanceof SetupError)) throw error;
     return { passed: 0, failed: 1, remarks: [error.message] };
   }
+}
+
+/** Machines of the suites that follow start from it; a guest that cannot boot fails here, and says so. */
+async function makeState() {
+  const progress = createProgress();
+  const made = await prepareStarterState(progress);
+  return made ? { passed: 1, failed: 0, remarks: [] } : { passed: 0, failed: 1, remarks: ["the starter guest's pre-booted state could not be made"] };
 }
 
 /** A check that passes or fails as a whole. */
