@@ -294,7 +294,7 @@ export class FakeDesktop implements DesktopApi {
       this.update(id, { config: { ...machine.config!, adapters } });
       return {};
     },
-    "machine.log": ({ log }) => ({ text: log === "events" ? "14:02:11 started from a pre-booted state\n14:02:12 the guest's agent answers\n" : "", truncated: false }),
+    "machine.log": ({ log }) => ({ text: log === "events" ? "2026-11-22T14:02:11.000Z started from a pre-booted state\n2026-11-22T14:02:12.000Z the guest's agent answers\n" : "", truncated: false }),
     "job.list": () => this.jobs,
     "job.cancel": ({ id }) => {
       const job = this.jobs.find((other) => other.id === id);

@@ -1,6 +1,8 @@
 import { useEffect, useState } from "react";
 import type { MachineInfo } from "../../../core/contract/model";
 import { call } from "../../api/client";
+import { formatWhen } from "../../ui/format";
+import { useNow } from "../../ui/useNow";
 
 const shown = 5;
 const enoughBytes = 2_048;
@@ -10,6 +12,7 @@ export function LatestEvents({ machine, onAll }: { machine: MachineInfo; onAll()
   const [lines, setLines] = useState<readonly string[]>([]);
   const { id, since, jobId } = machine;
   const { agent } = machine.guest;
+  const now = useNow(30_000);
   useEffect(() => {
     let current = true;
     call("machine.log", { id, log: "events", maxBytes: enoughBytes }).then(
@@ -27,13 +30,24 @@ export function LatestEvents({ machine, onAll }: { machine: MachineInfo; onAll()
         <h2 className="h3 grow">Latest events</h2>
         <button type="button" className="lk" onClick={onAll}>All logs</button>
       </div>
-      <ul className="events mono selectable">
-        {lines.map((line, index) => (
-          <li key={`${index} ${line}`}>
-            <span>{line}</span>
-          </li>
-        ))}
+      <ul className="events s selectable">
+        {lines.map((line, index) => {
+          const { at, words } = parseEvent(line);
+          return (
+            <li key={`${index} ${line}`}>
+              {at !== undefined && <span className="num faint when" title={new Date(at).toLocaleString()}>{formatWhen(at, now)}</span>}
+              <span>{words}</span>
+            </li>
+          );
+        })}
       </ul>
     </section>
   );
+}
+
+/** A line of the log: a time of ISO 8601, a space, what happened. */
+function parseEvent(line: string): { at: number | undefined; words: string } {
+  const space = line.indexOf(" ");
+  const at = /^\d{4}-\d\d-\d\dT/.test(line) ? Date.parse(line.slice(0, space)) : NaN;
+  return Number.isNaN(at) ? { at: undefined, words: line } : { at, words: line.slice(space + 1) };
 }
