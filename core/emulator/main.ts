@@ -44,7 +44,15 @@ async function serve(machine: MachineArguments, store: DisposableStore, log: Log
   const qmp = new QmpServer(qmpVersion, createCommands(emulator, systemClock()), log.child("qmp"));
   store.add(emulator.onDidEvent(({ event, data }) => qmp.event(event, data)));
   // Who was not there when the machine ended reads here why it did.
-  store.add(emulator.onDidEvent(({ event, data }) => event === "SHUTDOWN" && writeFileSync(`${machine.pidFile}.end`, `${JSON.stringify(data)}\n`, { mode: 0o600 })));
+  const noteEnd = (data: unknown): void => {
+    try {
+      writeFileSync(`${machine.pidFile}.end`, `${JSON.stringify(data)}\n`, { mode: 0o600 });
+    } catch (error) {
+      // The run directory may have been cleaned away under a machine of many days; it has to end all the same.
+      log.warn(`why the machine ended could not be noted: ${(error as Error).message}`);
+    }
+  };
+  store.add(emulator.onDidEvent(({ event, data }) => event === "SHUTDOWN" && noteEnd(data)));
   const leave = async (code: number): Promise<void> => {
     await qmp.finish(farewell);
     store.dispose();
