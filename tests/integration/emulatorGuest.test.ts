@@ -26,7 +26,7 @@ beforeAll(async () => {
   await shell.run("until grep -q ' /data ' /proc/mounts; do sleep 0.2; done; sync");
   await (await machine.qmp()).save(join(base, "booted.state"));
   expect(await machine.quit()).toBe(0);
-}, 240_000);
+});
 afterAll(() => baseStore.dispose());
 
 beforeEach(() => {
@@ -89,7 +89,7 @@ describe("a machine with a Linux guest", () => {
     await (await cold.qmp()).event("RESET");
     await fresh.serial.until(/~# /, from);
     expect(await fresh.run("until [ -e /data/file ]; do sleep 0.1; done; cat /data/file")).toBe("kept");
-  }, 300_000);
+  });
 
   it("counts what its disk does and gives the disk its name", async () => {
     const { machine } = await resume();

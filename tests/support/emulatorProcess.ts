@@ -180,8 +180,12 @@ export class TextSocket {
   private readonly looks = new Set<() => void>();
   private closed = false;
 
-  constructor(readonly socket: Socket) {
-    socket.setEncoding("latin1");
+  /** `latin1` keeps bytes apart that are no text; QMP is UTF-8. */
+  constructor(
+    readonly socket: Socket,
+    encoding: "latin1" | "utf8" = "latin1",
+  ) {
+    socket.setEncoding(encoding);
     socket.on("data", (text: string) => {
       this.text += text;
       for (const look of [...this.looks]) look();
@@ -263,7 +267,7 @@ export class QmpClient {
   private nextId = 1;
 
   constructor(socket: Socket) {
-    this.lines = new TextSocket(socket);
+    this.lines = new TextSocket(socket, "utf8");
   }
 
   async execute(name: string, parameters?: object): Promise<unknown> {
