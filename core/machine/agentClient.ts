@@ -12,7 +12,9 @@ import { isRecord } from "../engine/qmp";
  * The line has no beginning and no end: the agent may be in the middle of an answer to someone who is gone, or not there
  * at all. So a conversation starts with `guest-sync-delimited`: the client's 0xFF byte makes the agent forget half a
  * command, and the agent's own 0xFF before its answer tells the client to forget everything older. After a command that
- * was not answered in time the conversation is started again before the next one.
+ * was not answered in time the conversation is started again before the next one. A guest on a busy host may answer an
+ * attempt only after the next was made: any of them will do, and because their answers alone are marked with 0xFF, the
+ * later ones are never taken for the answer to a command.
  *
  * The guest is hostile: lines are capped, and what does not parse counts as no answer.
  */
@@ -21,7 +23,8 @@ const delimiter = 0xff;
 
 interface Waiting {
   readonly command: string;
-  take(message: Record<string, unknown>): void;
+  /** `marked`: 0xFF came before it. */
+  take(message: Record<string, unknown>, marked: boolean): void;
   fail(error: TerrariumError): void;
 }
 
@@ -40,6 +43,9 @@ export class AgentClient implements Disposable {
   private size = 0;
   private waiting: Waiting | undefined;
   private inSync = false;
+  /** The attempts to synchronise of this conversation. */
+  private readonly attempts = new Set<number>();
+  private marked = false;
   private queue: Promise<unknown> = Promise.resolve();
   private closedBecause: TerrariumError | undefined;
   private sequence = Math.floor(Math.random() * 0x3fffffff);
@@ -72,6 +78,16 @@ export class AgentClient implements Disposable {
     return run;
   }
 
+  /** Starts the conversation if it has not begun. @throws TerrariumError `agent-silent` when nobody answers in time. */
+  ready(timeoutMs: number): Promise<void> {
+    const run = this.queue.then(() => (this.inSync ? undefined : this.synchronise(timeoutMs)));
+    this.queue = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    return run;
+  }
+
   /** Sends a command that is not answered when it works, like `guest-shutdown`. */
   async tell(command: string, args?: Record<string, unknown>): Promise<void> {
     // The conversation is known to work first, so that the command is not lost.
@@ -83,6 +99,7 @@ export class AgentClient implements Disposable {
   /** Forgets the conversation: the guest has been restarted or replaced by a restored one. */
   restart(): void {
     this.inSync = false;
+    this.attempts.clear();
     this.waiting?.fail(new TerrariumError("agent-silent", "The guest was restarted before its agent answered."));
   }
 
@@ -92,19 +109,20 @@ export class AgentClient implements Disposable {
 
   private async synchronise(timeoutMs: number): Promise<void> {
     const id = (this.sequence = (this.sequence + 1) & 0x3fffffff);
-    this.chunks = [];
-    this.size = 0;
+    this.attempts.add(id);
     const line = JSON.stringify({ execute: "guest-sync-delimited", arguments: { id } });
-    await this.send("guest-sync-delimited", Buffer.concat([Buffer.from([delimiter]), Buffer.from(`${line}\n`)]), timeoutMs, (message) => message["return"] === id);
+    const bytes = Buffer.concat([Buffer.from([delimiter]), Buffer.from(`${line}\n`)]);
+    await this.send("guest-sync-delimited", bytes, timeoutMs, (message, marked) => marked && this.attempts.has(message["return"] as number));
+    this.attempts.clear();
     this.inSync = true;
   }
 
   private exchange(command: string, args: Record<string, unknown> | undefined, timeoutMs: number): Promise<unknown> {
     const line = JSON.stringify({ execute: command, ...(args === undefined ? {} : { arguments: args }) });
-    return this.send(command, Buffer.from(`${line}\n`), timeoutMs, () => true);
+    return this.send(command, Buffer.from(`${line}\n`), timeoutMs, (_, marked) => !marked);
   }
 
-  private send(command: string, bytes: Buffer, timeoutMs: number, accepts: (message: Record<string, unknown>) => boolean): Promise<unknown> {
+  private send(command: string, bytes: Buffer, timeoutMs: number, accepts: (message: Record<string, unknown>, marked: boolean) => boolean): Promise<unknown> {
     if (this.closedBecause) return Promise.reject(this.closedBecause);
     return new Promise((resolve, reject) => {
       const end = (): void => {
@@ -118,8 +136,8 @@ export class AgentClient implements Disposable {
       });
       this.waiting = {
         command,
-        take: (message) => {
-          if (!accepts(message)) return;
+        take: (message, marked) => {
+          if (!accepts(message, marked)) return;
           end();
           const failure = message["error"];
           if (failure === undefined) resolve(message["return"]);
@@ -151,6 +169,7 @@ export class AgentClient implements Disposable {
         // Everything before it belongs to an older conversation. 0xFF never occurs in UTF-8.
         this.chunks = [];
         this.size = 0;
+        this.marked = true;
         start = index + 1;
       } else if (byte === 0x0a) {
         this.keep(data.subarray(start, index));
@@ -158,7 +177,9 @@ export class AgentClient implements Disposable {
         const line = Buffer.concat(this.chunks).toString("utf8").trim();
         this.chunks = [];
         this.size = 0;
-        if (line !== "") this.takeLine(line);
+        const { marked } = this;
+        this.marked = false;
+        if (line !== "") this.takeLine(line, marked);
       }
     }
     this.keep(data.subarray(start));
@@ -177,14 +198,14 @@ export class AgentClient implements Disposable {
     this.size += bytes.length;
   }
 
-  private takeLine(line: string): void {
+  private takeLine(line: string, marked: boolean): void {
     let message: unknown;
     try {
       message = JSON.parse(line);
     } catch {
       return; // Noise of the line (a kernel message, half an answer); the time limit of the command decides.
     }
-    if (isRecord(message)) this.waiting?.take(message);
+    if (isRecord(message)) this.waiting?.take(message, marked);
   }
 }
 

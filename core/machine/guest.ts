@@ -8,8 +8,8 @@ import { isRecord } from "../engine/qmp";
 import { AgentError, type AgentClient } from "./agentClient";
 import type { GuestIdentity } from "./identity";
 
-/** How long one attempt to wake the agent may take while a guest boots, milliseconds. */
-const attemptMs = 1000;
+/** Between attempts to reach the agent of a guest that is coming up, milliseconds; the last one goes on. An answer to any of them counts. */
+const attemptsMs = [500, 1000, 1000, 2000, 3000];
 /** The same for a guest whose agent may not exist at all: it is asked ever more rarely. */
 const strangerPausesMs = [2000, 5000, 10_000, 20_000, 40_000, 60_000];
 /** Pauses between looks at a guest whose agent answers; the last one goes on. Addresses come soon after the start. */
@@ -29,6 +29,7 @@ export interface ExecResult {
 
 /** What came of applying an identity. */
 export interface IdentityOutcome {
+  readonly hostname: string;
   /** What became of the first disk, in the guest's words: none, mounted, formatted, foreign, failed. */
   readonly data: string;
   /** Why it is not at /data, if it is not. */
@@ -66,15 +67,16 @@ export class Guest implements Disposable {
     this.adapters = adapters;
   }
 
-  /** Resolves when the agent answers. Nothing else is asked of it meanwhile. */
+  /** Resolves when the agent answers. */
   async waitUntilAnswering(signal: AbortSignal, limitMs: number): Promise<void> {
     const deadline = this.clock.monotonic() + limitMs;
-    for (;;) {
+    for (let attempt = 0; ; attempt++) {
       if (signal.aborted) throw new TerrariumError("cancelled", "Cancelled.");
       if (this.agent.isClosed) throw new TerrariumError("agent-silent", "The machine process has closed the line to the guest agent.");
+      const attemptMs = attemptsMs[Math.min(attempt, attemptsMs.length - 1)] ?? 1000;
       const began = this.clock.monotonic();
       try {
-        await this.agent.execute("guest-ping", undefined, attemptMs);
+        await this.agent.ready(attemptMs);
         return;
       } catch (error) {
         if (!(error instanceof TerrariumError) || error.code !== "agent-silent") throw error;
@@ -84,6 +86,17 @@ export class Guest implements Disposable {
       const left = attemptMs - (this.clock.monotonic() - began);
       if (left > 0) await this.pause(left, signal);
     }
+  }
+
+  /** Waits for an agent that has not answered so far. @throws TerrariumError `agent-silent`. */
+  async requireAgent(limitMs: number): Promise<void> {
+    if (this.state.agent === "answering") return;
+    try {
+      await this.agent.ready(limitMs);
+    } catch (error) {
+      throw new TerrariumError("agent-silent", "The guest agent does not answer.", this.expected ? "The guest may be busy; look at its console." : "Commands need a guest agent, which the starter guest has.", { cause: error });
+    }
+    this.change({ agent: "answering" });
   }
 
   /** Makes the guest who it is: after this it may have its disk, its links and its logins. */
@@ -103,12 +116,18 @@ export class Guest implements Disposable {
     );
     const fields = isRecord(answer) ? answer : {};
     const data = isRecord(fields["data"]) ? fields["data"] : {};
-    this.change({ agent: "answering", hostname: text(fields["hostname"], 64) ?? identity.hostname });
     return {
+      hostname: text(fields["hostname"], 64) ?? identity.hostname,
       data: text(data["state"], 32) ?? "unknown",
       reason: text(data["reason"], 300),
       failed: Array.isArray(fields["failed"]) ? fields["failed"].map((entry) => text(entry, 300) ?? "a step without a name") : [],
     };
+  }
+
+  /** The guest is up and somebody: commands may be run in it. */
+  isUp(hostname: string): void {
+    this.change({ agent: "answering", hostname });
+    this.watch();
   }
 
   /** Sets the guest's clock; the one thing a guest that was saved has lost. */

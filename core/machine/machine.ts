@@ -341,7 +341,7 @@ export class Machine {
       } catch (error) {
         if (!(error instanceof StateUnusable)) throw error;
         await this.abandon();
-        await states.discard(key);
+        await states.failed(key, error.damaged);
         this.around.notify({ level: "warning", message: `${this.name} could not use its pre-booted state and boots from the beginning instead. ${error.reason.message}`, machineId: this.id });
         this.logEvent(`the pre-booted state could not be used: ${error.reason.message}`);
       }

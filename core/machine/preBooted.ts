@@ -52,6 +52,7 @@ export interface PreBootedOptions {
 
 export class PreBootedStates {
   private readonly making = new Map<string, Promise<void>>();
+  private readonly failures = new Set<string>();
 
   constructor(private readonly options: PreBootedOptions) {}
 
@@ -79,8 +80,15 @@ export class PreBootedStates {
     return this.making.has(key);
   }
 
-  /** Throws away a state that turned out to be of no use, where it can be. */
-  async discard(key: string): Promise<void> {
+  /**
+   * A machine could not come up from a state. One that is damaged is thrown away at once, one whose guest did not answer
+   * when that happens again: the host may have been too busy.
+   */
+  async failed(key: string, damaged: boolean): Promise<void> {
+    const again = this.failures.has(key);
+    this.failures.add(key);
+    if (!damaged && !again) return;
+    this.failures.delete(key);
     for (const folder of this.options.folders) {
       try {
         await rm(join(folder, key), { recursive: true, force: true });

@@ -12,7 +12,10 @@ import { writeRunRecord, type RunRecord } from "./runRecord";
 import type { Session, SessionEnd } from "./session";
 
 const bootLimitMs = 10 * 60_000;
-const identityLimitMs = 30_000;
+/** How long a restored guest may take to answer for the first time. Generous: a busy host is no reason to boot from the beginning. */
+const restoredLimitMs = 60_000;
+/** A guest that answers is alive, and may have a large disk to format on a slow host. */
+const identityLimitMs = 180_000;
 const shutdownLimitMs = 90_000;
 /** Between two looks at the monitor of a machine that says nothing by itself, and how long it may take to answer. */
 const heartbeatMs = 10_000;
@@ -126,7 +129,12 @@ export class Run implements Disposable {
     }
     await this.setLinks(linksOf(adapters));
     this.note({ identified: true });
-    this.guest.watch();
+    this.guest.isUp(outcome.hostname);
+  }
+
+  /** Waits for the guest of a restored state to answer. */
+  untilAwake(signal: AbortSignal): Promise<void> {
+    return this.guest.waitUntilAnswering(signal, restoredLimitMs);
   }
 
   /**

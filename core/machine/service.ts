@@ -33,6 +33,8 @@ type Handlers = { [N in ProcedureName]: (input: ProcedureParsed<N>) => Promise<P
 /** Between two chords of typed text, milliseconds: what a guest without a buffer still takes in. */
 const typingPauseMs = 15;
 const keyHoldMs = 40;
+/** How long a command waits for an agent that has not answered so far, milliseconds. */
+const agentLimitMs = 5000;
 
 const noNetworksYet = "Networks come with a later version of Terrarium. Until then machines have no cable plugged in.";
 const networkModes: HostInfo["networkModes"] = [
@@ -177,10 +179,9 @@ export class Service {
     "machine.exec": async ({ id, command, args, input, timeoutMs }) => {
       const machine = this.machine(id);
       machine.require("exec");
-      const { guest } = machine.live();
-      if (guest.info.agent !== "answering") {
-        throw new TerrariumError("agent-silent", `The guest agent of ${machine.name} does not answer${guest.info.agent === "waiting" ? " yet" : ""}.`, guest.info.agent === "waiting" ? "The guest is still booting; try again in a moment." : "Commands need the guest agent, which the starter guest has.");
-      }
+      const { guest, identified } = machine.live();
+      if (!identified) throw new TerrariumError("agent-silent", `The guest of ${machine.name} is still booting.`, "Try again in a moment.");
+      await guest.requireAgent(Math.min(timeoutMs, agentLimitMs));
       return guest.exec({ path: command, args, input, timeoutMs });
     },
     "machine.changeMedium": async ({ id, medium }) => {

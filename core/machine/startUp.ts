@@ -21,7 +21,11 @@ export type Origin =
 
 /** A state could not be loaded, or the guest in it does not answer. The machine could start another way. */
 export class StateUnusable extends Error {
-  constructor(readonly reason: TerrariumError) {
+  /** @param damaged the state itself could not be read; else its guest only did not answer. */
+  constructor(
+    readonly reason: TerrariumError,
+    readonly damaged: boolean,
+  ) {
     super(reason.message);
   }
 }
@@ -86,22 +90,23 @@ export async function comeUp(start: StartUp): Promise<void> {
     gone.catch((error: unknown) => void error); // Of interest only to the races below.
     // A process that ends closes its connections first; why it ended says more than that it did.
     const unlessGone = <T>(work: Promise<T>): Promise<T> => Promise.race([work.catch((error: unknown) => (isDisconnected(error) ? gone : Promise.reject(error))), gone]);
-    const stateFault = (error: unknown): unknown => (signal.aborted || !(error instanceof TerrariumError) ? error : new StateUnusable(error));
+    const stateFault = (error: unknown, damaged: boolean): unknown => (signal.aborted || !(error instanceof TerrariumError) ? error : new StateUnusable(error, damaged));
     await begun.written;
     if (origin.from !== "cold") {
       try {
         await unlessGone(loadState(session.qmp, origin.file, signal));
       } catch (error) {
-        throw stateFault(error);
+        throw stateFault(error, true);
       }
     }
     await unlessGone(run.cont());
     if (identity) {
       const who = await identity;
       try {
+        await unlessGone(run.untilAwake(signal));
         await unlessGone(run.identify(who));
       } catch (error) {
-        throw stateFault(error);
+        throw stateFault(error, false);
       }
     } else if (held) run.identifyWhenUp(start.onGuestUp);
     else run.guest.watch();
