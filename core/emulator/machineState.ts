@@ -70,13 +70,15 @@ async function load(hardware: Hardware, clock: VirtualClock, state: OpenedState)
   const memoryRead = await state.readRegion(memory, hardware.memory.bytes);
   if (!memoryRead.ok) return memoryRead;
 
+  // Before anything else: v86 keeps the processor's time stamps relative to this clock, and a guest whose processor jumps
+  // ahead of its timers takes itself for stuck.
+  clock.set(description.clock);
   restoreWithoutMemory(hardware, rest.buffer as ArrayBuffer);
   hardware.disks.forEach((disk, index) => disk.restore(description.disks[index]));
   hardware.adapters.forEach((adapter, index) => adapter.restore(description.adapters[index]));
   hardware.serial.forEach((port, index) => port.restore(description.serial[index]));
   const asserting = [...hardware.disks, ...hardware.adapters].filter(({ device }) => device.isr_status !== 0);
   hardware.interrupts.reset(asserting.map(({ device }) => device.pci_id));
-  clock.set(description.clock);
   return { ok: true, value: [...own.runs, ...memory.runs].reduce((sum, [, count]) => sum + count * pageBytes, 0) };
 }
 
