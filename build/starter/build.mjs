@@ -6,7 +6,7 @@
 // computer, with what to do about it.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checkout, guestDirectory, localCache } from "../launcher/paths.mjs";
@@ -64,12 +64,15 @@ async function build() {
 function install(files, manifest) {
   const parent = dirname(guestDirectory);
   mkdirSync(parent, { recursive: true });
+  removeLeftovers(parent);
   const fresh = mkdtempSync(join(parent, `.${basename(guestDirectory)}-`));
   try {
     for (const [name, bytes] of Object.entries(files)) writeFileSync(join(fresh, name), bytes);
     writeFileSync(join(fresh, "guest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
     const old = `${fresh}.old`;
     replaceFolder(guestDirectory, fresh, old);
+    // Pre-booted states know which build they belong to; whoever made them removes them.
+    if (existsSync(join(old, "states"))) renameSync(join(old, "states"), join(guestDirectory, "states"));
     rmSync(old, { recursive: true, force: true });
   } catch (error) {
     rmSync(fresh, { recursive: true, force: true });
@@ -86,11 +89,13 @@ function replaceFolder(target, fresh, old) {
   renameSync(fresh, target);
 }
 
-/** Folders of builds that were killed half way. */
-function removeLeftovers() {
-  const parent = dirname(guestDirectory);
+/** Removes folders of builds that were killed half way: no build takes an hour. */
+function removeLeftovers(parent) {
   const own = `.${basename(guestDirectory)}-`;
-  for (const name of readdirSync(parent)) if (name.startsWith(own)) rmSync(join(parent, name), { recursive: true, force: true });
+  for (const name of readdirSync(parent)) {
+    const path = join(parent, name);
+    if (name.startsWith(own) && Date.now() - statSync(path).mtimeMs > 3_600_000) rmSync(path, { recursive: true, force: true });
+  }
 }
 
 build().catch((error) => {

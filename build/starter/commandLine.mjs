@@ -28,6 +28,9 @@ export const commandLine = [
   // Calibrating takes seconds.
   "tsc=reliable",
   "mitigations=off",
+  // A machine that was saved or had no processor for a while is not stuck.
+  "nowatchdog",
+  "rcupdate.rcu_cpu_stall_suppress=1",
   "random.trust_cpu=on",
   "cryptomgr.notests",
   "noisapnp",

@@ -13,6 +13,7 @@ const programs = {
   "usr/bin/perl": "/usr/bin/perl",
   "usr/sbin/dropbear": "/usr/sbin/dropbear",
   "usr/bin/dropbearkey": "/usr/bin/dropbearkey",
+  "usr/bin/dbclient": "/usr/bin/dbclient",
   "usr/bin/iperf3": "/usr/bin/iperf3",
   "sbin/mke2fs": "/sbin/mke2fs",
   "sbin/e2fsck": "/sbin/e2fsck",
@@ -49,6 +50,7 @@ export function guestFiles({ packages, kernelVersion, assets }) {
     if (!replacedApplets.has(applet)) tree.set(`/bin/${applet}`, { type: "link", target: "busybox" });
   }
   tree.set("/sbin/init", { type: "link", target: "/bin/busybox" });
+  tree.set("/usr/bin/ssh", { type: "link", target: "dbclient" });
   tree.set("/sbin/mkfs.ext4", { type: "link", target: "mke2fs" });
   tree.set("/sbin/fsck.ext4", { type: "link", target: "e2fsck" });
 

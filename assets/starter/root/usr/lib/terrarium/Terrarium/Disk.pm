@@ -16,10 +16,8 @@ my ($ext_magic, $ext_has_errors) = (0xef53, 2);
 
 # What became of the disk: { state => "none" | "mounted" | "formatted" | "foreign" | "failed", ... }.
 sub bind {
-    for my $path (module_list("disk"), module_list("blockDriver")) {
-        my $error = Terrarium::System::load_module($path);
-        return { state => "failed", reason => $error } if $error;
-    }
+    my $error = load_file_system() || load_modules("blockDriver");
+    return { state => "failed", reason => $error } if $error;
     return { state => "none" } unless -b $device;
     return { state => "mounted", device => $device } if is_mounted();
     my $content = content();
@@ -38,7 +36,7 @@ sub bind {
         ($repaired, $read_only) = ($code < 4 ? "repaired" : "errors left", $code >= 4);
     }
     # Uninitialised inode tables stay so: filling them would only make a sparse disk big.
-    my $error = Terrarium::System::mount($device, $place, "ext4", { read_only => $read_only }, "noinit_itable");
+    $error = Terrarium::System::mount($device, $place, "ext4", { read_only => $read_only }, "noinit_itable");
     return { state => "failed", device => $device, reason => "mount: $error" } if $error;
     my $answer = { state => $state, device => $device, place => $place };
     $answer->{check} = $repaired if $repaired;
@@ -102,9 +100,16 @@ sub format_disk {
     return $? == 0 ? "" : "mke2fs: $output";
 }
 
-sub module_list {
+# Everything a disk needs but its driver. Empty string, or what failed.
+sub load_file_system { return load_modules("disk") }
+
+sub load_modules {
     my ($group) = @_;
-    return grep { length } split /\n/, Terrarium::System::read_file("/usr/lib/terrarium/modules/$group") // "";
+    for my $path (split /\n/, Terrarium::System::read_file("/usr/lib/terrarium/modules/$group") // "") {
+        my $error = Terrarium::System::load_module($path);
+        return $error if $error;
+    }
+    return "";
 }
 
 1;

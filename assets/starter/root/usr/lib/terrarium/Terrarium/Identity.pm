@@ -168,7 +168,8 @@ sub prepare {
     open(my $flag, ">", $hold) or return "$hold: $!";
     close $flag;
     end_session($_) for @terminals;
-    my $error = Terrarium::Disk::release();
+    # What an identity will need is loaded now, and saved with the state.
+    my $error = Terrarium::Disk::release() || Terrarium::Disk::load_file_system();
     return $error if $error;
     unlink $host_key, "$host_key.new", $authorized_keys, "/etc/machine-id", "/root/.sh_history",
         map { "/run/$_" } grep { /^lease\./ } Terrarium::System::names_in("/run");

@@ -27,7 +27,8 @@ sub decode {
 
 sub fail {
     my ($text, $why) = @_;
-    die "JSON: $why at byte " . (pos($$text) || 0) . "\n";
+    my $at = pos($$text) || 0;
+    die "JSON: $why at byte $at, in " . quote(substr $$text, $at > 20 ? $at - 20 : 0, 40) . "\n";
 }
 
 sub value {

@@ -90,6 +90,7 @@ sub make_raw {
     @characters[5, 6] = (0, 1);            # VTIME, VMIN
     $settings = pack "L4 C C19", $in, $out, $control, $local, $line, @characters;
     ioctl($file, 0x5402, $settings); # TCSETS
+    ioctl($file, 0x540b, 0);         # TCFLSH, TCIFLUSH: what came while it was a terminal
     return;
 }
 
