@@ -27,6 +27,7 @@ const browserWindow = {
   platform: "browser",
   format: "esm",
   splitting: true,
+  minify: true,
   target: "chrome114",
   jsx: "automatic",
   define: { "process.env.NODE_ENV": '"production"' },
