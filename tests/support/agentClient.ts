@@ -45,9 +45,9 @@ export class AgentClient {
   /** Sends bytes as they are and waits for one line of answer. */
   async raw(text: string): Promise<string> {
     this.lines.send(text);
-    const match = await this.lines.until(/[^\n]*\n/, this.read);
-    this.read += match.index + match[0].length;
-    return match[0];
+    const line = await this.lines.line(this.read);
+    this.read += line.length;
+    return line;
   }
 
   async request(execute: string, parameters?: object): Promise<AgentReply> {

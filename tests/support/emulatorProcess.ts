@@ -100,7 +100,10 @@ export class EmulatorProcess implements Disposable {
   }
 
   async shell(): Promise<Shell> {
-    return new Shell(await this.serial());
+    const shell = new Shell(await this.serial());
+    // An editor redraws its line with every key; none of that is wanted here.
+    await shell.run("set +o emacs; stty -echo");
+    return shell;
   }
 
   /** Ends the machine by `quit` and waits for the process. */
@@ -215,6 +218,23 @@ export class TextSocket {
     });
   }
 
+  /** The line that begins at `from`, with its line end; a long one is scanned only once however many pieces it comes in. */
+  line(from: number): Promise<string> {
+    let scanned = from;
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        const end = this.text.indexOf("\n", scanned);
+        scanned = this.text.length;
+        if (end < 0 && !this.closed) return;
+        this.looks.delete(look);
+        if (end >= 0) resolve(this.text.slice(from, end + 1));
+        else reject(new Error(`the socket closed before the line ended; the last text was\n${this.text.slice(-2000)}`));
+      };
+      this.looks.add(look);
+      look();
+    });
+  }
+
   /** Settles when the other side has closed the connection. */
   end(): Promise<void> {
     return this.closed ? Promise.resolve() : new Promise((resolve) => this.socket.once("close", () => resolve()));
@@ -300,9 +320,9 @@ export class QmpClient {
   }
 
   private async nextLine(): Promise<Record<string, unknown>> {
-    const match = await this.lines.until(/[^\n]*\n/, this.read);
-    this.read += match[0].length;
-    const line = JSON.parse(match[0]) as Record<string, unknown>;
+    const text = await this.lines.line(this.read);
+    this.read += text.length;
+    const line = JSON.parse(text) as Record<string, unknown>;
     if (typeof line.event === "string") this.events.push(line as unknown as QmpEvent);
     return line;
   }
