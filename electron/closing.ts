@@ -64,8 +64,10 @@ export class Closing {
   /** The computer or the session ends: nobody can be asked, so machines go on. */
   keepAndQuit(): void {
     if (this.stage === "working" || this.stage === "closed") return;
-    this.stage = "asking";
-    this.answer("keep", false);
+    this.log.info("The session ends; machines that run go on.");
+    this.stage = "working";
+    const leave = async (): Promise<void> => ((await this.host.liveMachines()).length > 0 ? await this.carryOut("keep") : await this.finish());
+    void leave().catch((error: unknown) => this.fail([toErrorData(error)]));
   }
 
   answer(answer: CloseAnswer, remember: boolean): void {

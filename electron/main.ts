@@ -27,10 +27,10 @@ function start(): void {
   const host = new HostLink(hostSources(home, runtime, log), log);
 
   app.on("window-all-closed", () => app.quit());
-  void app.whenReady().then(() => {
+  void app.whenReady().then(async () => {
     serveOwnFiles(session.defaultSession, join(__dirname, "renderer"));
     refusePermissions(session.defaultSession);
-    const preferences = PreferenceStore.open(app.getPath("userData"), log);
+    const preferences = await PreferenceStore.open(app.getPath("userData"), log);
     const windows = new Windows(join(__dirname, "preload.cjs"), preferences);
     const closing = new Closing(host, windows, preferences, { startHeadless: () => startHeadless(home, runtime), quit: () => app.quit() }, log);
 

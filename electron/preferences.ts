@@ -1,4 +1,3 @@
-import Store from "electron-store";
 import { z } from "zod";
 import { systemClock, type Clock } from "../core/base/clock";
 import { type Disposable, toDisposable } from "../core/base/disposable";
@@ -40,7 +39,11 @@ export class PreferenceStore implements Disposable {
     this.kept = Kept.parse(file.store);
   }
 
-  static open(folder: string, log: Log): PreferenceStore {
+  /** To be called when the app is ready. */
+  static async open(folder: string, log: Log): Promise<PreferenceStore> {
+    // Loaded only now: it listens for signals from its first line on, and a listener that is older than Electron's own
+    // keeps every later one from hearing them.
+    const { default: Store } = await import("electron-store");
     // A file that was damaged is replaced: it holds nothing that cannot be chosen again.
     return new PreferenceStore(new Store<Record<string, unknown>>({ cwd: folder, name: "preferences", clearInvalidConfig: true }), log);
   }

@@ -199,6 +199,13 @@ describe("closing the app", () => {
     expect(s.log).toEqual(["host closed", "headless", "quit"]);
   });
 
+  it("leaves no service behind when the session ends and no machine runs", async () => {
+    const s = scenePage([]);
+    s.closing.keepAndQuit();
+    await until(() => s.log.includes("quit"));
+    expect(s.log).toEqual(["host closed", "quit"]);
+  });
+
   it("ignores answers nobody asked for", () => {
     const s = scenePage([a]);
     s.closing.answer("shutdown", true);
