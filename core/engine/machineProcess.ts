@@ -21,6 +21,8 @@ export interface MachineProcess {
   monitorClosed(): void;
   /** Ends it at once (SIGKILL). Does nothing when it is gone. */
   kill(): Promise<void>;
+  /** Lets it live on by itself: it does not keep this process alive any more. */
+  release(): void;
 }
 
 export interface ProcessEnd {
@@ -41,8 +43,6 @@ export async function launch(plan: LaunchPlan, logFile: string): Promise<Machine
       env: { ...process.env, ...plan.env },
       cwd: "/",
     });
-    // A process started with this very loop's help must not keep it alive: the machine outlives the host service.
-    child.unref();
     const ended = new Promise<ProcessEnd>((resolve) => child.once("exit", (code, signal) => resolve({ code: code ?? undefined, signal: signal ?? undefined })));
     await new Promise<void>((resolve, reject) => {
       child.once("spawn", resolve);
@@ -59,6 +59,7 @@ export async function launch(plan: LaunchPlan, logFile: string): Promise<Machine
         child.kill("SIGKILL");
         await ended;
       },
+      release: () => child.unref(),
     };
   } finally {
     await log.close();
@@ -96,6 +97,7 @@ export async function adopt(identity: ProcessIdentity, clock: Clock = systemCloc
       adopted.monitorClosed();
       await ended;
     },
+    release: () => undefined,
   };
   return adopted;
 }

@@ -34,6 +34,8 @@ export interface IdentityOutcome {
   readonly data: string;
   /** Why it is not at /data, if it is not. */
   readonly reason: string | undefined;
+  /** Milliseconds of the guest's time by step, for the log. */
+  readonly spent: string;
   /** Steps that failed. */
   readonly failed: readonly string[];
 }
@@ -119,6 +121,7 @@ export class Guest implements Disposable {
     return {
       hostname: text(fields["hostname"], 64) ?? identity.hostname,
       data: text(data["state"], 32) ?? "unknown",
+      spent: isRecord(fields["milliseconds"]) ? (text(JSON.stringify(fields["milliseconds"]), 300) ?? "") : "",
       reason: text(data["reason"], 300),
       failed: Array.isArray(fields["failed"]) ? fields["failed"].map((entry) => text(entry, 300) ?? "a step without a name") : [],
     };

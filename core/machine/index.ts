@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { Event } from "../base/emitter";
 import type { Log } from "../base/log";
@@ -9,7 +10,6 @@ import { openHome } from "./home";
 import type { Runtime } from "./runtime";
 import { preBootedStates, Service } from "./service";
 import { readStarter } from "./starter";
-import { join } from "node:path";
 
 export { HomeLockedError } from "./lock";
 export { resolveHome } from "./home";
@@ -74,7 +74,7 @@ const defaultStarterDisks = 1;
 export async function prepareDefaultState(runtime: Runtime, log: Log, signal: AbortSignal = new AbortController().signal): Promise<void> {
   const starter = await readStarter(runtime.guestDir);
   const engines = new EngineTable(v86Engine(runtime));
-  const states = await preBootedStates(runtime, starter, engines, join(runtime.guestDir, "states"), log);
+  const states = await preBootedStates(runtime, starter, engines, { target: join(runtime.guestDir, "states"), background: false }, log);
   await states.removeStale();
   const config: MachineConfig = {
     version: 1,

@@ -388,7 +388,6 @@ export class Machine {
       onRun: (run) => this.take(run),
       onGuestUp: () => this.around.prepareForNextTime(config),
     });
-    this.logEvent(`started (${origin.from})`);
   }
 
   private runSurroundings(): RunSurroundings {

@@ -46,6 +46,8 @@ export interface PreBootedOptions {
   readonly guestBuild: string;
   /** Changes with every change of the emulator. */
   readonly emulator: string;
+  /** States are made beside people's machines, which go first. */
+  readonly background: boolean;
   readonly log: Log;
   readonly clock?: Clock;
 }
@@ -168,7 +170,7 @@ export class PreBootedStates {
   }
 
   private async bootAndSave(config: MachineConfig, staging: string, runDir: string, signal: AbortSignal, progress: (detail: string) => void): Promise<void> {
-    const { engine, guest: files, log, clock = systemClock() } = this.options;
+    const { engine, guest: files, background, log, clock = systemClock() } = this.options;
     await mkdir(join(staging, "disks"));
     for (const disk of config.disks) await makeSparse(join(staging, "disks", `${disk.id}.raw`), scratchDiskBytes);
     const sockets = machineSockets(runDir);
@@ -183,7 +185,7 @@ export class PreBootedStates {
     });
     progress("Booting the starter guest once");
     const engineLog = join(staging, "engine.log");
-    const session = await Session.launch(plan, sockets, { engineLog, signal, clock, onPid: (identity) => prefer(identity, staging, log) });
+    const session = await Session.launch(plan, sockets, { engineLog, signal, clock, onPid: (identity) => didLaunch(identity, staging, background, log) });
     const guest = new Guest(session.agent, true, [], clock, log);
     try {
       await session.qmp.execute("cont");
@@ -224,12 +226,14 @@ function scratchConfig(config: MachineConfig): MachineConfig {
   };
 }
 
-/** Lets people's machines go first, and notes the process for whoever cleans up after a crash of ours. */
-function prefer(identity: ProcessIdentity, staging: string, log: Log): void {
-  try {
-    setPriority(identity.pid, scratchPriority);
-  } catch (error) {
-    log.warn(`the scratch machine runs with the usual priority: ${String(error)}`);
+/** Notes the process for whoever cleans up after a crash of ours. */
+function didLaunch(identity: ProcessIdentity, staging: string, background: boolean, log: Log): void {
+  if (background) {
+    try {
+      setPriority(identity.pid, scratchPriority);
+    } catch (error) {
+      log.warn(`the scratch machine runs with the usual priority: ${String(error)}`);
+    }
   }
   writeFileAtomically(join(staging, "process.json"), JSON.stringify(identity)).catch((error: unknown) => log.warn(`the scratch machine's process could not be noted: ${String(error)}`));
 }

@@ -123,6 +123,7 @@ export class Run implements Disposable {
   async identify(identity: GuestIdentity): Promise<void> {
     const outcome = await this.guest.applyIdentity(identity, identityLimitMs);
     const { name, adapters } = this.around.config();
+    this.around.logEvent(`identity applied; ${outcome.spent}`);
     for (const step of outcome.failed) this.around.log.warn(`${name}: a step of its identity failed: ${step}`);
     if (outcome.data === "failed" || outcome.data === "foreign") {
       this.around.notify({ level: "warning", message: `The first disk of ${name} is not at /data: ${outcome.reason ?? outcome.data}.`, remedy: "What it holds is untouched. Look at it from a shell in the guest." });

@@ -367,14 +367,14 @@ export class Service {
     if (JSON.stringify(before) === JSON.stringify(this.starter.info)) return;
     const { guest } = this.starter;
     this.states = undefined;
-    if (guest) this.states = await preBootedStates(this.runtime, this.starter, this.engines, this.home.statesDir, this.log.child("states"));
+    if (guest) this.states = await preBootedStates(this.runtime, this.starter, this.engines, { target: this.home.statesDir, background: true }, this.log.child("states"));
     if (this.eventEmitter.hasListeners) this.eventEmitter.fire({ type: "host", host: await this.hostInfo() });
   }
 
   private readonly surroundings: Surroundings = this.makeSurroundings();
 
   private makeSurroundings(): Surroundings {
-    const service = this; // eslint-disable-line @typescript-eslint/no-this-alias -- getters of the object below have their own `this`
+    const service = this; // The getters of the object below have a `this` of their own.
     return {
       get engines() {
         return service.engines;
@@ -431,12 +431,12 @@ export function guestFiles(starter: Starter): GuestFiles {
   };
 }
 
-/** The pre-booted states for a starter guest that is ready; new ones are put into `target`. */
-export async function preBootedStates(runtime: Runtime, starter: Starter, engines: EngineTable, target: string, log: Log): Promise<PreBootedStates> {
+/** The pre-booted states for a starter guest that is ready; new ones are put into `target`, in the background or while somebody waits for them. */
+export async function preBootedStates(runtime: Runtime, starter: Starter, engines: EngineTable, making: { target: string; background: boolean }, log: Log): Promise<PreBootedStates> {
   const guest = requireStarter(starter);
   return new PreBootedStates({
-    folders: [...new Set([guest.statesDir, target])],
-    target,
+    folders: [...new Set([guest.statesDir, making.target])],
+    ...making,
     engine: engines.resolve({ engine: "v86", memoryMiB: 0, cpus: 1 }),
     guest: guestFiles(starter),
     guestBuild: guest.build,

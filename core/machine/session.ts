@@ -96,8 +96,10 @@ export class Session implements Disposable {
         await beforeSerial(hub);
         hub.attach(socket);
       });
-      // One failure is reported; the others' are the same event seen from other sockets.
-      const [qmp, client] = await settleAll([monitor, agent, serial]);
+      const all = [monitor, agent, serial] as const;
+      // One failure is reported, when nothing is being opened any more: the others' are the same event seen from other sockets.
+      await Promise.allSettled(all);
+      const [qmp, client] = await Promise.all(all);
       return new Session(process, qmp, client, hub);
     } catch (error) {
       opened.dispose();
@@ -125,6 +127,7 @@ export class Session implements Disposable {
   /** Lets go of the machine process, which lives on. */
   dispose(): void {
     this.store.dispose();
+    this.process.release();
   }
 
   private explain(end: ProcessEnd): SessionEnd {
@@ -170,11 +173,4 @@ export async function removeSockets(sockets: MachineSockets): Promise<void> {
 export function describeEnd(end: ProcessEnd): string {
   if (end.signal !== undefined) return `ended by ${end.signal}`;
   return end.code === undefined ? "it is gone" : `exit code ${end.code}`;
-}
-
-/** All values, or the first failure once every one has settled, so that nothing is still being opened afterwards. */
-async function settleAll<T extends readonly unknown[]>(promises: readonly [...{ [K in keyof T]: Promise<T[K]> }]): Promise<T> {
-  const results = await Promise.allSettled(promises);
-  for (const result of results) if (result.status === "rejected") throw result.reason;
-  return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as unknown as T;
 }

@@ -54,6 +54,7 @@ export interface StartUp {
  */
 export async function comeUp(start: StartUp): Promise<void> {
   const { config, engine, origin, around, signal, clock } = start;
+  const watch = new StopWatch(clock);
   // A starter guest without an identity gets no link; other guests have none to wait for.
   const held = config.boot.kind === "starter" && (origin.from !== "saved" || !origin.identified);
   const identity = held && origin.from === "pre-booted" ? around.authorizedKeys().then((keys) => guestIdentity(config, around.folder, keys)) : undefined;
@@ -83,6 +84,7 @@ export async function comeUp(start: StartUp): Promise<void> {
   if (!begun.record) throw new TerrariumError("internal", "A machine process was started that nobody heard of.");
   const run = new Run(session, begun.record, around);
   start.onRun(run);
+  watch.lap("process");
 
   const waits = new DisposableStore();
   try {
@@ -98,20 +100,46 @@ export async function comeUp(start: StartUp): Promise<void> {
       } catch (error) {
         throw stateFault(error, true);
       }
+      watch.lap("state");
     }
     await unlessGone(run.cont());
+    watch.lap("running");
     if (identity) {
       const who = await identity;
       try {
         await unlessGone(run.untilAwake(signal));
+        watch.lap("agent");
         await unlessGone(run.identify(who));
+        watch.lap("identity");
       } catch (error) {
         throw stateFault(error, false);
       }
     } else if (held) run.identifyWhenUp(start.onGuestUp);
     else run.guest.watch();
+    around.logEvent(`started (${origin.from}) in ${watch.toString()}`);
   } finally {
     waits.dispose();
+  }
+}
+
+/** Where the time of a start goes, for the machine's log. */
+class StopWatch {
+  private readonly began: number;
+  private last: number;
+  private readonly laps: string[] = [];
+
+  constructor(private readonly clock: Clock) {
+    this.began = this.last = clock.monotonic();
+  }
+
+  lap(name: string): void {
+    const now = this.clock.monotonic();
+    this.laps.push(`${name} ${Math.round(now - this.last)}`);
+    this.last = now;
+  }
+
+  toString(): string {
+    return `${Math.round(this.last - this.began)} ms: ${this.laps.join(", ")}`;
   }
 }
 

@@ -44,7 +44,7 @@ describe("the serial hub", () => {
 
   it("keeps the last 64 KB, whatever the pieces", async () => {
     const { hub, guest } = hubWithGuest();
-    const all = Buffer.alloc(serialHistoryBytes * 3 + 777, 0).map((_, index) => index % 251);
+    const all = Buffer.from(Array.from({ length: serialHistoryBytes * 3 + 777 }, (_, index) => index % 251));
     for (let at = 0; at < all.length; at += 7001) await write(guest, all.subarray(at, at + 7001));
     expect(hub.history().equals(all.subarray(all.length - serialHistoryBytes))).toBe(true);
     await write(guest, all);

@@ -1,0 +1,64 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { silentLog } from "../../core/base/log";
+import { prepareDefaultState } from "../../core/machine/index";
+import { connectHost, type HostConnection } from "../../core/server/client";
+import { realRuntime, TestHost } from "../support/host";
+
+describe("a host service that is killed", () => {
+  let test: TestHost;
+  let child: ChildProcess | undefined;
+  beforeAll(async () => {
+    await prepareDefaultState(realRuntime, silentLog);
+    test = await TestHost.open();
+  }, 900_000);
+  afterAll(async () => {
+    child?.kill("SIGKILL");
+    await test.dispose();
+  });
+
+  /** A host service in a process of its own, on the test's home. */
+  async function serve(): Promise<HostConnection> {
+    child = spawn(realRuntime.node, [realRuntime.cli, "serve"], { env: { ...process.env, TERRARIUM_HOME: test.home }, stdio: ["ignore", "ignore", "pipe"] });
+    for await (const text of child.stderr ?? []) if (String(text).includes("Serving")) break;
+    const connection = await connectHost(test.home);
+    if (!connection) throw new Error("the host service does not listen");
+    return connection;
+  }
+
+  it("leaves its guests running, and the next one finds everything there", async () => {
+    const { id } = await test.create("survivor");
+    await test.close();
+    const remote = await serve();
+    const { job } = await remote.call("machine.start", { id });
+    expect(await remote.call("job.wait", { id: job.id })).toMatchObject({ state: "done" });
+    const mark = await remote.call("machine.exec", { id, command: "/bin/sh", args: ["-c", "echo in-memory > /tmp/mark; echo on-disk > /data/mark; echo said-before > /dev/ttyS0; (while :; do date +%s > /tmp/beat; usleep 200000; done) >/dev/null 2>&1 & cat /proc/sys/kernel/random/boot_id"] });
+    expect(mark.exitCode).toBe(0);
+    const gone = once(child as ChildProcess, "exit");
+    child?.kill("SIGKILL");
+    await gone;
+    remote.close();
+
+    await test.reopen();
+    expect(await test.get(id)).toMatchObject({ state: "running", startedFrom: "pre-booted" });
+    await test.untilAnswering(id);
+    expect(await test.shell(id, "cat /proc/sys/kernel/random/boot_id /tmp/mark /data/mark")).toBe(`${mark.stdout.trim()}\nin-memory\non-disk`);
+    const beat = Number(await test.shell(id, "cat /tmp/beat")) * 1000;
+    expect(Math.abs(Date.now() - beat)).toBeLessThan(60_000);
+
+    const serial = await test.host.openStream({ stream: "serial", id });
+    await new Promise<void>((resolve) => {
+      let text = "";
+      serial.on("data", (data: Buffer) => {
+        text += data.toString();
+        if (text.includes("said-before")) resolve();
+      });
+    });
+    serial.destroy();
+    const screen = await test.host.call("machine.screenshot", { id });
+    expect(screen.live).toBe(true);
+    await test.succeed((await test.host.call("machine.shutdown", { id })).job);
+    expect(await test.get(id)).toMatchObject({ state: "off" });
+  });
+});
