@@ -152,12 +152,12 @@ async function createEmulator(
     wasm_fn: async (imports: { env: Record<string, unknown> }) => {
       // Every clock of the machine is the virtual one: the processor's here, the devices' below.
       imports.env.microtick = clock.now;
-      let memory: WasmMemory | undefined;
+      const instance: { memory?: WasmMemory } = {};
       imports.env.console_log_from_wasm = (at: number, length: number) => {
-        if (memory) panic(new TextDecoder().decode(new Uint8Array(memory.buffer, at >>> 0, length).slice()));
+        if (instance.memory) panic(new TextDecoder().decode(new Uint8Array(instance.memory.buffer, at >>> 0, length).slice()));
       };
       const exports = (await instantiateWasm(start.wasm, imports)) as { memory: WasmMemory };
-      memory = exports.memory;
+      instance.memory = exports.memory;
       return exports;
     },
     // v86 wants room for an initrd; asking for it in any case keeps the size the same when a state is restored.

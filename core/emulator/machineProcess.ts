@@ -291,7 +291,7 @@ export class MachineProcess {
           if (this.worker !== worker) return;
           if (message.type === "ready") resolve();
           else if (message.type === "failed") reject(new Error(message.message));
-          else this.hear(message);
+          else if (message.type !== "reply") this.hear(message);
         },
         (reason) => {
           reject(reason);
@@ -306,7 +306,7 @@ export class MachineProcess {
     await ready;
   }
 
-  private hear(message: FromWorker): void {
+  private hear(message: Exclude<FromWorker, { type: "ready" | "failed" | "reply" }>): void {
     switch (message.type) {
       case "serialOutput":
         return (message.port === 0 ? this.serial : this.agent).output(message.data);

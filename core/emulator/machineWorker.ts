@@ -1,7 +1,7 @@
 import { DisposableStore } from "../base/disposable";
 import { describeRegisters, writeDump } from "./crashDump";
 import { createHardware, type Hardware } from "./hardware";
-import type { DiskFailure, FromWorker, Requests, Statistics, ToWorker, WorkerStart } from "./messages";
+import type { DiskFailure, FromWorker, InputMessage, Requests, Statistics, ToWorker, WorkerStart } from "./messages";
 import { createScreen, type Screen } from "./screen";
 import { loadMachine, saveMachine } from "./machineState";
 import { VirtualClock } from "./virtualClock";
@@ -138,7 +138,7 @@ class MachineWorker {
     }
   }
 
-  private input(hardware: Hardware, message: ToWorker): void {
+  private input(hardware: Hardware, message: InputMessage): void {
     const { bus } = hardware.emulator;
     switch (message.type) {
       case "scancodes":

@@ -92,6 +92,10 @@ export type ToWorker =
   | { type: "peer"; adapter: number; present: boolean }
   | { type: "link"; adapter: number; up: boolean }
   | { type: "cancelSave" }
+  | InputMessage;
+
+/** What a keyboard and a mouse do. */
+export type InputMessage =
   | { type: "scancodes"; bytes: number[] }
   | { type: "pointer"; x: number; y: number; width: number; height: number }
   | { type: "relative"; dx: number; dy: number }

@@ -17,13 +17,15 @@ interface Holder {
   readonly boot: string | null;
 }
 
+let attempts = 0;
+
 /** Takes the lock of the image at `path` for this process. The error names the process that holds it. */
 export function lockImage(path: string): Result<Disposable> {
   const lock = `${path}.lock`;
-  const own = `${lock}.${process.pid}.${Math.floor(performance.now() * 1000)}`;
+  const own = `${lock}.${process.pid}.${attempts++}`;
   const content = JSON.stringify(holderOf(process.pid));
   try {
-    writeFileSync(own, content, { flag: "wx", mode: 0o600 });
+    writeFileSync(own, content, { mode: 0o600 });
   } catch (error) {
     return err(`The image ${path} cannot be locked: ${(error as Error).message}`);
   }

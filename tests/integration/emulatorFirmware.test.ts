@@ -1,9 +1,10 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DisposableStore } from "../../core/base/disposable";
-import { endings, writeBootDisk } from "../support/bootSector";
+import { endings, writeBootCd, writeBootDisk } from "../support/bootSector";
 import { startEmulator, type EmulatorOptions, type EmulatorProcess } from "../support/emulatorProcess";
 
 /** Machines without an operating system: a boot sector says a word on the serial port and does one thing. */
@@ -35,10 +36,35 @@ describe("a machine without an operating system", () => {
   });
 
   it("boots from a CD when it is told to", async () => {
-    // An El Torito CD would need a file system; what matters here is the order, which a missing medium shows.
+    const cd = join(directory, "boot.iso");
+    writeBootCd(cd, "from the CD", endings.wait);
+    const machine = boot(endings.wait, { boot: "d", cd });
+    const serial = await machine.serial();
+    await (await machine.qmp()).execute("cont");
+    await serial.until(/from the CD/);
+    expect(serial.text).not.toContain("hello");
+  });
+
+  it("boots from its disk when the CD drive is empty", async () => {
     const machine = boot(endings.wait, { boot: "d", cd: null });
     const serial = await machine.serial();
     await (await machine.qmp()).execute("cont");
+    await serial.until(/hello/);
+  });
+
+  it("talks to socat, which no one here wrote", async () => {
+    const machine = boot(endings.wait);
+    await machine.connect("monitor.sock");
+    const ask = (socket: string, input: string): string => {
+      const run = spawnSync("socat", ["-t", "5", "-", `UNIX-CONNECT:${machine.path(socket)}`], { input, encoding: "utf8" });
+      expect(run.error).toBeUndefined();
+      return run.stdout;
+    };
+    const answer = ask("monitor.sock", '{"execute":"qmp_capabilities"}\n{"execute":"cont"}\n{"execute":"query-status"}\n');
+    expect(answer.trim().split(/\r\n/).map((line) => Object.keys(JSON.parse(line) as object))).toContainEqual(["return"]);
+    expect(answer).toContain('"status":"running"');
+    const serial = await machine.serial();
+    await (await machine.qmp()).execute("system_reset");
     await serial.until(/hello/);
   });
 

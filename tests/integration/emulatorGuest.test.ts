@@ -59,7 +59,7 @@ describe("a machine with a Linux guest", () => {
   it("goes on where it was saved: programs count on, memory and disk agree", async () => {
     const { machine, disk } = await resume();
     const shell = await machine.shell();
-    await shell.run("(i=0; while true; do i=$((i+1)); echo $i > /tmp/count; done) & sleep 0.5");
+    await shell.run("(i=0; while true; do i=$((i+1)); echo $i > /tmp/count.new; mv /tmp/count.new /tmp/count; done) & sleep 0.5");
     await shell.run("dd if=/dev/urandom of=/data/blob bs=1k count=3000 2>/dev/null; sync; md5sum /data/blob > /tmp/sum");
     const before = Number(await shell.run("cat /tmp/count"));
     const state = machine.path("mine.state");

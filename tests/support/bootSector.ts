@@ -19,6 +19,31 @@ export const endings = {
 /** Makes a disk image whose boot sector prints `word` and then does `ending`. */
 export function writeBootDisk(path: string, word: string, ending: readonly number[], bytes = 1024 * 1024): void {
   const image = Buffer.alloc(bytes);
+  image.set(bootSector(word, ending), 0);
+  writeFileSync(path, image);
+}
+
+/** Makes a CD image that boots without emulation (El Torito 1.0) and has nothing else on it. */
+export function writeBootCd(path: string, word: string, ending: readonly number[]): void {
+  const block = 2048;
+  const image = Buffer.alloc(64 * block);
+  image.write("\x01CD001\x01", 16 * block, "latin1");
+  image.write("\x00CD001\x01EL TORITO SPECIFICATION", 17 * block, "latin1");
+  image.writeUInt32LE(19, 17 * block + 0x47);
+  image.write("\xffCD001\x01", 18 * block, "latin1");
+  const catalog = 19 * block;
+  image.set([0x01, 0x00], catalog);
+  image.set([0x55, 0xaa], catalog + 0x1e);
+  // Bootable, no emulation; four sectors of 512 bytes from block 20 on.
+  image.set([0x88, 0x00], catalog + 0x20);
+  image.writeUInt16LE(4, catalog + 0x26);
+  image.writeUInt32LE(20, catalog + 0x28);
+  image.set(bootSector(word, ending), 20 * block);
+  writeFileSync(path, image);
+}
+
+function bootSector(word: string, ending: readonly number[]): Buffer {
+  const image = Buffer.alloc(512);
   // cli's opposite first, then: mov si, text; lodsb; test al, al; jz end; mov dx, 0x3f8; out dx, al; jmp back
   const print = [0xbe, 0x00, 0x7d, 0xfc, 0xac, 0x84, 0xc0, 0x74, 0x06, 0xba, 0xf8, 0x03, 0xee, 0xeb, 0xf5];
   // The data segment is zero, so that the text is found at 0x7d00.
@@ -26,5 +51,5 @@ export function writeBootDisk(path: string, word: string, ending: readonly numbe
   image.set(code, 0);
   image.write(`${word}\n\0`, 0x100, "latin1");
   image.set([0x55, 0xaa], 510);
-  writeFileSync(path, image);
+  return image;
 }

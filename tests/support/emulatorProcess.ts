@@ -70,11 +70,15 @@ export class EmulatorProcess implements Disposable {
 
   /** The text of serial port 0 from the first call on. */
   serial(): Promise<TextSocket> {
-    return (this.serialText ??= this.connect("serial.sock").then((socket) => new TextSocket(socket)));
+    return (this.serialText ??= this.text("serial.sock"));
   }
 
   agent(): Promise<TextSocket> {
-    return (this.agentText ??= this.connect("agent.sock").then((socket) => new TextSocket(socket)));
+    return (this.agentText ??= this.text("agent.sock"));
+  }
+
+  private async text(name: string): Promise<TextSocket> {
+    return new TextSocket(await this.connect(name), "latin1", () => this.output);
   }
 
   /** Connects as soon as the process listens; fails when the process ends before. */
@@ -187,6 +191,8 @@ export class TextSocket {
   constructor(
     readonly socket: Socket,
     encoding: "latin1" | "utf8" = "latin1",
+    /** What is added to the message when the socket closes unexpectedly. */
+    private readonly explain: () => string = () => "",
   ) {
     socket.setEncoding(encoding);
     socket.on("data", (text: string) => {
@@ -211,7 +217,7 @@ export class TextSocket {
         if (!match && !this.closed) return;
         this.looks.delete(look);
         if (match) resolve(match);
-        else reject(new Error(`the socket closed before ${String(pattern)} came; the last text was\n${this.text.slice(-2000)}`));
+        else reject(new Error(`the socket closed before ${String(pattern)} came; the last text was\n${this.text.slice(-2000)}\n${this.explain()}`));
       };
       this.looks.add(look);
       look();
@@ -228,7 +234,7 @@ export class TextSocket {
         if (end < 0 && !this.closed) return;
         this.looks.delete(look);
         if (end >= 0) resolve(this.text.slice(from, end + 1));
-        else reject(new Error(`the socket closed before the line ended; the last text was\n${this.text.slice(-2000)}`));
+        else reject(new Error(`the socket closed before the line ended; the last text was\n${this.text.slice(-2000)}\n${this.explain()}`));
       };
       this.looks.add(look);
       look();
