@@ -7,6 +7,9 @@ use Terrarium::System;
 
 my $place = "/data";
 my $device = "/dev/vda";
+my $bus = "/sys/bus/virtio";
+my $driver = "$bus/drivers/virtio_blk";
+my $block_device = "0x0002\n"; # virtio 1.1, 5: device type 2
 my $kib = 1024;
 # Where partition tables, RAID, LVM, file systems and boot sectors keep their first or last signs.
 my $signs_at_start = 1024 * $kib;
@@ -16,7 +19,7 @@ my ($ext_magic, $ext_has_errors) = (0xef53, 2);
 
 # What became of the disk: { state => "none" | "mounted" | "formatted" | "foreign" | "failed", ... }.
 sub bind {
-    my $error = load_file_system() || load_modules("blockDriver");
+    my $error = load_modules("disk") || load_modules("blockDriver") || bind_driver();
     return { state => "failed", reason => $error } if $error;
     return { state => "none" } unless -b $device;
     return { state => "mounted", device => $device } if is_mounted();
@@ -44,13 +47,30 @@ sub bind {
     return $answer;
 }
 
-# Leaves the disk and its driver: empty string, or why not.
+# Leaves every disk: what a saved state needs for its next disk is loaded and holds none. Empty string, or why not.
 sub release {
     if (is_mounted()) {
         my $error = Terrarium::System::unmount($place);
         return "$place: $error" if $error;
     }
-    return Terrarium::System::unload_module("virtio_blk");
+    # A driver takes what it finds when it is loaded, unless told not to.
+    my $error = Terrarium::System::write_setting("$bus/drivers_autoprobe", "0")
+        || load_modules("disk") || load_modules("blockDriver");
+    return $error if $error;
+    for my $name (grep { /^virtio[0-9]+\z/ } Terrarium::System::names_in($driver)) {
+        $error ||= Terrarium::System::write_setting("$driver/unbind", $name);
+    }
+    return $error || Terrarium::System::write_setting("$bus/drivers_autoprobe", "1");
+}
+
+# Gives the driver the disks that it was told to leave.
+sub bind_driver {
+    for my $name (Terrarium::System::names_in("$bus/devices")) {
+        next if (Terrarium::System::read_file("$bus/devices/$name/device") // "") ne $block_device || -e "$bus/devices/$name/driver";
+        my $error = Terrarium::System::write_setting("$driver/bind", $name);
+        return $error if $error;
+    }
+    return "";
 }
 
 sub is_mounted {
@@ -100,9 +120,7 @@ sub format_disk {
     return $? == 0 ? "" : "mke2fs: $output";
 }
 
-# Everything a disk needs but its driver. Empty string, or what failed.
-sub load_file_system { return load_modules("disk") }
-
+# Empty string, or what failed.
 sub load_modules {
     my ($group) = @_;
     for my $path (split /\n/, Terrarium::System::read_file("/usr/lib/terrarium/modules/$group") // "") {

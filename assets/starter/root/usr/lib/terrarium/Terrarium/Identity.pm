@@ -14,6 +14,7 @@ my $host_key = "/etc/dropbear/dropbear_ed25519_host_key";
 my $authorized_keys = "/root/.ssh/authorized_keys";
 my @terminals = ("tty1", "ttyS0");
 my $nobody = "terrarium";
+my $renamed = 0;
 
 sub is_held { return -e $hold }
 
@@ -58,7 +59,7 @@ sub apply {
     my ($given) = @_;
     my $identity = checked($given);
     my $was_held = is_held();
-    my $old_name = Terrarium::System::read_file("/proc/sys/kernel/hostname") // "";
+    my $old_name = Terrarium::Facts::host_name();
     my (@failed, %spent);
     my $step = sub {
         my ($name, $work) = @_;
@@ -81,13 +82,18 @@ sub apply {
     $step->(disk => sub { $data = Terrarium::Disk::bind(); return $data->{state} eq "failed" ? $data->{reason} : "" });
 
     unlink $hold;
-    my $renamed = defined $identity->{hostname} && $old_name ne "$identity->{hostname}\n";
-    $step->(shells => sub { restart_shells(); return "" }) if $was_held || $renamed;
-    end_process("/run/dropbear.pid");
-    release_services();
+    $renamed = $was_held || Terrarium::Facts::host_name() ne $old_name;
     my $answer = { hostname => Terrarium::Facts::host_name(), data => $data, milliseconds => \%spent };
     $answer->{failed} = \@failed if @failed;
     return $answer;
+}
+
+# What starts on the strength of an identity. It comes after the answer, with which it would share the processor.
+sub start_services {
+    if ($renamed) { restart_shells() }
+    end_process("/run/dropbear.pid");
+    release_services();
+    return;
 }
 
 sub set_clock {
@@ -105,14 +111,10 @@ sub set_name {
 sub set_macs {
     my ($macs) = @_;
     socket(my $socket, 2, 2, 0) or return "socket: $!"; # AF_INET, SOCK_DGRAM
-    my %now = map { $_->{name} => $_->{mac} } Terrarium::Netlink::all_links();
     for my $number (0 .. $#$macs) {
         my $name = "eth$number";
-        my $mac = lc $macs->[$number];
-        return "there is no $name" unless defined $now{$name};
-        next if $now{$name} eq $mac;
         # struct ifreq: the name, then a socket address of kind ARPHRD_ETHER. SIOCSIFHWADDR.
-        my $request = pack "a16 S a6 x8", $name, 1, pack("H12", $mac =~ s/://gr);
+        my $request = pack "a16 S a6 x8", $name, 1, pack("H12", $macs->[$number] =~ s/://gr);
         ioctl($socket, 0x8924, $request) or return "$name: $!";
     }
     return "";
@@ -169,7 +171,7 @@ sub prepare {
     close $flag;
     end_session($_) for @terminals;
     # What an identity will need is loaded now, and saved with the state.
-    my $error = Terrarium::Disk::release() || Terrarium::Disk::load_file_system();
+    my $error = Terrarium::Disk::release();
     return $error if $error;
     unlink $host_key, "$host_key.new", $authorized_keys, "/etc/machine-id", "/root/.sh_history",
         map { "/run/$_" } grep { /^lease\./ } Terrarium::System::names_in("/run");

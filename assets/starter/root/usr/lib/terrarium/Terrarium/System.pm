@@ -30,6 +30,8 @@ sub set_hostname { my ($name) = @_; return syscall($call{sethostname}, $name, le
 
 sub load_module {
     my ($path) = @_;
+    # The kernel would read the whole file before it says that it has the module.
+    return "" if $path =~ m{([^/]+)\.ko\z} && -e "/sys/module/$1";
     open(my $file, "<", $path) or return "$path: $!";
     my $none = "";
     return "" if syscall($call{finit_module}, fileno($file), $none, 0) == 0;
@@ -111,6 +113,13 @@ sub file_system_bytes {
     return undef if syscall($call{statfs64}, $place, 84, $statistics) != 0;
     my ($type, $block, $total_low, $total_high, $free_low, $free_high) = unpack "L6", $statistics;
     return { total => $block * ($total_low + $total_high * 4294967296), free => $block * ($free_low + $free_high * 4294967296) };
+}
+
+# For the kernel's own files, which take effect as they are written.
+sub write_setting {
+    my ($path, $value) = @_;
+    sysopen(my $file, $path, 1) or return "$path: $!"; # O_WRONLY
+    return defined syswrite($file, $value) ? "" : "$path: $!";
 }
 
 sub names_in {
