@@ -40,7 +40,7 @@ function colourAt(x: number, y: number): Colour | undefined {
 
 /** The icon, `size` pixels square. */
 export function appIcon(size: number): NativeImage {
-  const samples = 4;
+  const samples = 3;
   const pixels = Buffer.alloc(size * size * 4);
   for (let row = 0; row < size; row++) {
     for (let column = 0; column < size; column++) {

@@ -1,8 +1,9 @@
-import { BrowserWindow, nativeTheme, screen, type Rectangle } from "electron";
+import { BrowserWindow, nativeTheme, screen, type NativeImage, type Rectangle } from "electron";
 import { Emitter } from "../core/base/emitter";
 import type { MachineId } from "../core/contract/model";
 import { facts, type WindowState } from "./channels";
 import type { PreferenceStore, WindowPlace } from "./preferences";
+import { appIcon } from "./icon";
 import { pageOrigin, pagePreferences } from "./security";
 
 /** The windows: the main one, and one console for each machine that has one open. They have no frame; the pages draw it. */
@@ -21,6 +22,7 @@ const consoleKind: Kind = { page: "console.html", size: { width: 1060, height: 7
 
 export class Windows {
   private main: BrowserWindow | undefined;
+  private icon: NativeImage | undefined;
   private readonly consoles = new Map<MachineId, BrowserWindow>();
   private readonly mainClosing = new Emitter<{ preventDefault(): void }>();
   /** The main window is about to close; whoever has something to ask first prevents it. */
@@ -106,7 +108,11 @@ export class Windows {
       webPreferences: pagePreferences(this.preload),
     });
     if (place?.maximized) window.maximize();
-    window.once("ready-to-show", () => window.show());
+    window.once("ready-to-show", () => {
+      window.show();
+      // A Mac takes it from the application; elsewhere it is drawn once the window is there.
+      if (process.platform !== "darwin") window.setIcon((this.icon ??= appIcon(48)));
+    });
     // The title is main's to give: a page cannot pass for another machine's.
     window.on("page-title-updated", (event) => event.preventDefault());
     this.watch(key, window);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 
-vi.mock("electron", () => ({ protocol: {}, nativeTheme: {}, screen: {}, BrowserWindow: class {}, default: {} }));
+vi.mock("electron", () => ({ protocol: {}, nativeImage: {}, nativeTheme: {}, screen: {}, BrowserWindow: class {}, default: {} }));
 
 const { placeOnScreen } = await import("../../../electron/windows");
 const { fileForUrl, isOwnPage } = await import("../../../electron/security");
