@@ -43,8 +43,8 @@ export class AgentClient {
   }
 
   /** Sends bytes as they are and waits for one line of answer. */
-  async raw(text: string): Promise<string> {
-    this.lines.send(text);
+  async raw(request: string | Buffer): Promise<string> {
+    this.lines.socket.write(request);
     const line = await this.lines.line(this.read);
     this.read += line.length;
     return line;
