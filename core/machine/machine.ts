@@ -232,7 +232,7 @@ export class Machine {
     if (!run) return;
     this.logEvent("powered off");
     await this.keepPicture(run);
-    await run.session.quit(undefined, this.around.clock);
+    await run.session.quit(this.around.clock);
     await this.didEnd(run, { kind: "asked" });
   }
 
@@ -262,7 +262,7 @@ export class Machine {
         }
         // The state is safe: from here on there is no way back.
         this.quiet = false;
-        await run.session.quit(undefined, this.around.clock);
+        await run.session.quit(this.around.clock);
         this.logEvent("saved");
         await this.didEnd(run, { kind: "asked" });
       }),
@@ -422,9 +422,16 @@ export class Machine {
   /** Takes over a machine process that is still there. False when there is none. */
   private async takeOver(record: RunRecord): Promise<boolean> {
     const identity = await recordedProcess(record);
-    const session = identity && (await Session.attach(identity, this.sockets, join(this.folder, "logs", "serial0.log"), this.around.clock));
+    let session: Session | undefined;
+    let unreachable: string | undefined;
+    try {
+      session = identity && (await Session.attach(identity, this.sockets, join(this.folder, "logs", "serial0.log"), this.around.clock));
+    } catch (error) {
+      unreachable = `Its machine process did not answer any more and was ended: ${toErrorData(error).message}`;
+    }
     if (!session) {
-      this.problem = record.ran ? await this.unseenEnd(record) : undefined;
+      if (unreachable !== undefined) this.problem = await this.crash(unreachable, record.startedAt);
+      else this.problem = record.ran ? await this.unseenEnd(record) : undefined;
       await this.writeEnd(record);
       return false;
     }
@@ -433,7 +440,7 @@ export class Machine {
     const saved = new SavedState(this.folder);
     if (!motion.runs && (!record.ran || (await saved.exists()))) {
       // Its start or its saving had not come to an end. Nothing of it is lost: the guest had not begun, or is on the disk.
-      await session.quit(undefined, this.around.clock);
+      await session.quit(this.around.clock);
       run.dispose();
       await this.writeEnd(record);
       return false;
@@ -504,7 +511,7 @@ export class Machine {
   private async abandon(): Promise<void> {
     const { run } = this;
     if (!run) return;
-    await run.session.quit(2000, this.around.clock);
+    await run.session.quit(this.around.clock);
     await this.didEnd(run, { kind: "asked" });
   }
 

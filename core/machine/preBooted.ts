@@ -30,7 +30,7 @@ type About = z.infer<typeof About>;
 const stagingName = /^\.staging-(\d+)-([0-9a-zA-Z]*)-[0-9a-f]+$/;
 /** A busy host boots the emulated guest many times slower than an idle one. */
 const bootLimitMs = 10 * 60_000;
-const prepareLimitMs = 120_000;
+const prepareLimitMs = 5 * 60_000;
 /** Never used by a driver, so any size will do. */
 const scratchDiskBytes = 1024 * 1024;
 /** Below people's machines: someone may be waiting for one of those. */

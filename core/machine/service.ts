@@ -51,6 +51,8 @@ export class Service {
   private readonly clock: Clock = systemClock();
   private starter: Starter = { info: { ready: false } };
   private states: PreBootedStates | undefined;
+  /** Every machine that came into the registry has been looked at. */
+  private recovering: Promise<void> = Promise.resolve();
   private authorizedKeys: Promise<readonly string[]> | undefined;
   private readonly eventEmitter = new Emitter<HostEvent>();
   private readonly stopEmitter = new Emitter<void>();
@@ -204,7 +206,11 @@ export class Service {
     "job.wait": ({ id }) => this.jobs.wait(id),
 
     "trash.list": () => this.registry.listTrash(),
-    "trash.restore": async ({ id }) => this.machine((await this.registry.restore(id)).id).info(),
+    "trash.restore": async ({ id }) => {
+      const restored = await this.registry.restore(id);
+      await this.recovering;
+      return this.machine(restored.id).info();
+    },
     "trash.empty": async ({ id }) => this.emptyTrash(id),
 
     "media.inspect": ({ path }) => inspectFile(path),
@@ -251,7 +257,7 @@ export class Service {
     }
     const machine = this.adopt(registered);
     this.eventEmitter.fire({ type: "machine", machine: machine.info() });
-    void this.recover(machine);
+    this.recovering = Promise.all([this.recovering, this.recover(machine)]).then(() => undefined);
   }
 
   private didRemove(id: string): void {

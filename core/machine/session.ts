@@ -20,6 +20,8 @@ export type SessionEnd =
   | { readonly kind: "crashed"; readonly reason: string };
 
 const openSocketsMs = 20_000;
+/** Longer than the machine process gives its disks to come to rest. */
+const quitMs = 20_000;
 
 /**
  * One run of a machine: its process with the connections the host service is the only holder of. It begins with `launch`,
@@ -71,12 +73,20 @@ export class Session implements Disposable {
     }
   }
 
-  /** Connects to a machine process that is already there; undefined when it is not. */
+  /**
+   * Connects to a machine process that is already there; undefined when it is not.
+   * @throws TerrariumError when it does not let itself be reached; it has been ended then.
+   */
   static async attach(identity: ProcessIdentity, sockets: MachineSockets, serialLog: string, clock?: Clock): Promise<Session | undefined> {
     const process = await adopt(identity, clock);
     if (!process) return undefined;
-    const session = await Session.connect(process, sockets, { timeoutMs: 5000, ...(clock ? { clock } : {}) }, (hub) => hub.readLog(serialLog));
-    return session;
+    try {
+      return await Session.connect(process, sockets, clock ? { clock } : {}, (hub) => hub.readLog(serialLog));
+    } catch (error) {
+      // A machine that nobody can reach must not go on writing to its disks.
+      await process.kill();
+      throw error;
+    }
   }
 
   private static async connect(
@@ -108,7 +118,7 @@ export class Session implements Disposable {
   }
 
   /** Ends the machine process in an orderly way: its disks are flushed and closed. It is killed when it does not follow. */
-  async quit(timeoutMs = 5000, clock: Clock = systemClock()): Promise<void> {
+  async quit(clock: Clock = systemClock(), timeoutMs = quitMs): Promise<void> {
     this.quitting = true;
     try {
       await this.qmp.execute("quit", undefined, timeoutMs);
