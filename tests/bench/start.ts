@@ -44,6 +44,7 @@ const warm: Part = {
         figure("start of a starter machine to an answered agent command", median(rounds.map((times) => times.answered)) / 1000, "s", { atMost: 1 }, {
           rounds: milliseconds(rounds.map((times) => times.answered)),
           medianMilliseconds: phases(rounds),
+          processorMilliseconds: milliseconds(rounds.map((times) => times.processor)),
         }),
         figure("the same, first start with an empty disk", first.answered / 1000, "s", undefined, { medianMilliseconds: phases([first]) }),
       ];
@@ -102,6 +103,7 @@ const cold: Part = {
       return [
         figure("cold boot of the same guest to an answered agent command", median(rounds.map((times) => times.answered)) / 1000, "s", { atMost: 12 }, {
           rounds: milliseconds(rounds.map((times) => times.answered)),
+          processorMilliseconds: milliseconds(rounds.map((times) => times.processor)),
         }),
       ];
     } finally {

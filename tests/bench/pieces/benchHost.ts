@@ -5,6 +5,7 @@ import { createLog } from "../../../core/base/log";
 import type { MachineInfo, MachineSpecInput } from "../../../core/contract/model";
 import { createHost, defaultStarterMemoryMiB, prepareDefaultState, resolveRuntime, type HostService, type Runtime } from "../../../core/machine/index";
 import { checkout } from "../../support/emulatorProcess";
+import { processorSeconds } from "./processes";
 import { say } from "./report";
 
 /** What the wizard makes when nothing is changed in it. */
@@ -36,6 +37,8 @@ export interface StartTimes {
   /** A command has been answered through the agent. */
   readonly answered: number;
   readonly startedFrom: string | undefined;
+  /** Processor time of the machine process until then: what a start costs where other programs take turns on the cores. */
+  readonly processor: number;
 }
 
 /** A host service on a home of its own, and what benches do with its machines. */
@@ -85,7 +88,9 @@ export class BenchHost {
       const agent = since();
       const result = await this.service.call("machine.exec", { id, command: "true" });
       if (result.exitCode !== 0) throw new Error(`true ended with ${String(result.exitCode)} in the guest: ${result.stderr}`);
-      return { process: seen.process, running: seen.running, job: ended, agent, answered: since(), startedFrom: seen.startedFrom };
+      const answered = since();
+      const processor = processorSeconds(await this.pid(id)) * 1000;
+      return { process: seen.process, running: seen.running, job: ended, agent, answered, startedFrom: seen.startedFrom, processor };
     } finally {
       listening.dispose();
     }
