@@ -73,8 +73,10 @@ export function guestModules(folder) {
     files.set(name, withoutSignature(bytes));
     return moduleDependencies(bytes);
   });
-  const closure = (name) => [...new Set(dependencies.get(name).flatMap((one) => [one, ...closure(one)]))];
-  const lines = [...files.keys()].map((name) => `${name}.ko: ${closure(name).map((one) => `${one}.ko`).join(" ")}`.trimEnd());
+  // modprobe loads a line from its end, so what everything needs comes last: the load order backwards.
+  const closure = (name) => new Set(dependencies.get(name).flatMap((one) => [one, ...closure(one)]));
+  const backwards = [...dependencies.keys()].reverse();
+  const lines = [...files.keys()].map((name) => `${name}.ko: ${backwards.filter((one) => closure(name).has(one)).map((one) => `${one}.ko`).join(" ")}`.trimEnd());
   return { order, files, dependencyFile: `${lines.join("\n")}\n` };
 }
 
