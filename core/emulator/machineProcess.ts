@@ -7,6 +7,7 @@ import type { Log } from "../base/log";
 import type { MachineArguments } from "./argv";
 import { writeReport, dumpFiles } from "./crashDump";
 import { Display } from "./framebuffer";
+import { InputFile } from "./inputFile";
 import type { DiskFailure, FromWorker, StateProgress, Statistics, ToWorker, WorkerStart } from "./messages";
 import { NetChannel } from "./netChannel";
 import { encodePng } from "./png";
@@ -83,6 +84,7 @@ export class MachineProcess {
   private worker: WorkerHandle | undefined;
   private ready: Promise<void> = Promise.resolve();
   private wasm: WasmModule | undefined;
+  private inputs: Inputs | undefined;
   private readonly links: boolean[];
   private cdMedium: string | null;
   private absolutePointer = false;
@@ -125,9 +127,21 @@ export class MachineProcess {
   /** Makes the machine, stopped. Rejects with a reason for people. */
   async begin(): Promise<void> {
     await this.prepare(async () => {
+      this.inputs = this.openInputs();
       this.wasm = await compileWasm(readFileSync(join(this.files.directory, "v86.wasm")));
       await this.spawn(this.machine.incoming);
     });
+  }
+
+  private openInputs(): Inputs {
+    const { bios, vgaBios, kernel, initrd } = this.machine;
+    const open = (what: string, path: string): InputFile => this.store.add(new InputFile(what, path));
+    return {
+      bios: open("firmware", bios),
+      vgaBios: open("VGA firmware", vgaBios),
+      kernel: kernel === undefined ? undefined : open("kernel", kernel),
+      initrd: initrd === undefined ? undefined : open("initrd", initrd),
+    };
   }
 
   /** Runs what makes a worker; commands that need one wait for it. */
@@ -269,15 +283,14 @@ export class MachineProcess {
   }
 
   private async spawn(incoming: boolean): Promise<void> {
-    if (!this.wasm) throw new Error("the machine was not begun");
-    const { machine } = this;
+    if (!this.wasm || !this.inputs) throw new Error("the machine was not begun");
+    const { machine, inputs } = this;
     const start: WorkerStart = {
       machine,
-      bios: readInput("firmware", machine.bios),
-      vgaBios: readInput("VGA firmware", machine.vgaBios),
+      bios: inputs.bios.read(),
+      vgaBios: inputs.vgaBios.read(),
       // A state that is about to be loaded brings its kernel along.
-      ...(machine.kernel !== undefined && !incoming ? { kernel: readInput("kernel", machine.kernel) } : {}),
-      ...(machine.initrd !== undefined && !incoming ? { initrd: readInput("initrd", machine.initrd) } : {}),
+      ...(incoming ? {} : { kernel: inputs.kernel?.read(), initrd: inputs.initrd?.read() }),
       wasm: this.wasm,
       links: this.links,
       medium: this.cdMedium,
@@ -435,10 +448,9 @@ export class MachineProcess {
   }
 }
 
-function readInput(what: string, path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new Error(`The ${what} ${path} cannot be read: ${(error as Error).message}`);
-  }
+interface Inputs {
+  readonly bios: InputFile;
+  readonly vgaBios: InputFile;
+  readonly kernel: InputFile | undefined;
+  readonly initrd: InputFile | undefined;
 }
