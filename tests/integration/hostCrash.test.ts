@@ -33,7 +33,7 @@ describe("a host service that is killed", () => {
     const remote = await serve();
     const { job } = await remote.call("machine.start", { id });
     expect(await remote.call("job.wait", { id: job.id })).toMatchObject({ state: "done" });
-    const mark = await remote.call("machine.exec", { id, command: "/bin/sh", args: ["-c", "echo in-memory > /tmp/mark; echo on-disk > /data/mark; echo said-before > /dev/ttyS0; (while :; do date +%s > /tmp/beat; usleep 200000; done) >/dev/null 2>&1 & cat /proc/sys/kernel/random/boot_id"] });
+    const mark = await remote.call("machine.exec", { id, command: "/bin/sh", args: ["-c", "echo in-memory > /tmp/mark; echo on-disk > /data/mark; echo said-before > /dev/ttyS0; (while :; do date +%s > /tmp/beat.new; mv /tmp/beat.new /tmp/beat; usleep 200000; done) >/dev/null 2>&1 & cat /proc/sys/kernel/random/boot_id"] });
     expect(mark.exitCode).toBe(0);
     const gone = once(child as ChildProcess, "exit");
     child?.kill("SIGKILL");
