@@ -80,8 +80,8 @@ async function windowWith(electron: ElectronApplication, wanted: (url: string) =
       await page.waitForLoadState("domcontentloaded");
       if (await further(page)) return page;
     }
-    // A new window, or a page of a known one that has gone on meanwhile: look again at whichever comes first.
-    await again(electron);
+    // Windows come, and take their titles, when the app gets to it.
+    await pause(50);
   }
 }
 
@@ -134,10 +134,4 @@ export async function picture(page: Page, name: string): Promise<void> {
   if (folder === undefined || folder === "") return;
   mkdirSync(folder, { recursive: true });
   await page.screenshot({ path: join(resolve(folder), `${name}.png`) });
-}
-
-/** Waits for a new window, or for a page whose title changes. */
-async function again(electron: ElectronApplication): Promise<void> {
-  const titles = electron.windows().map(async (page) => page.waitForFunction((before) => document.title !== before, await page.title(), { timeout: 0 }));
-  await Promise.race([electron.waitForEvent("window", { timeout: 0 }), ...titles]);
 }
