@@ -9,6 +9,10 @@ import type { WorkerPort } from "./workerPort";
 
 /** How often the screen is looked at while the guest runs, milliseconds. */
 const screenInterval = 33;
+/** An idle guest draws nothing: one that has run fewer instructions than this since the last look is looked at less often, */
+const idleInstructions = 20_000;
+/** namely after this many milliseconds. */
+const idleInterval = 100;
 
 /** Runs one machine in this thread until it is told to close. */
 export function runMachine(start: WorkerStart, port: WorkerPort): void {
@@ -228,7 +232,7 @@ class MachineWorker {
     for (const disk of hardware.disks) disk.retry();
     hardware.emulator.v86.run();
     for (const adapter of hardware.adapters) adapter.resume();
-    const timer = setInterval(() => this.drawScreen(hardware), screenInterval);
+    const timer = setInterval(() => this.drawIfBusy(hardware), screenInterval);
     this.store.add({ dispose: () => clearInterval(timer) });
     this.stopDrawing = () => clearInterval(timer);
   }
@@ -266,6 +270,17 @@ class MachineWorker {
     this.store.dispose();
     return null;
   }
+
+  private drawIfBusy(hardware: Hardware): void {
+    const instructions = hardware.cpu.instruction_counter[0] ?? 0;
+    const done = (instructions - this.drawn.instructions) >>> 0;
+    const now = performance.now();
+    if (done < idleInstructions && now - this.drawn.at < idleInterval) return;
+    this.drawn = { instructions, at: now };
+    this.drawScreen(hardware);
+  }
+
+  private drawn = { instructions: 0, at: 0 };
 
   private drawScreen(hardware: Hardware): void {
     hardware.cpu.devices.vga.screen_fill_buffer();

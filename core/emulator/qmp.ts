@@ -79,6 +79,10 @@ class Session {
     const { package: name, ...qemu } = version;
     this.write({ QMP: { version: { qemu, package: name }, capabilities: [] } });
     socket.on("data", (data: Buffer) => this.receive(data));
+    // `echo ... | socat` closes its side at once and still wants its answers.
+    socket.on("end", () => {
+      this.queue = this.queue.then(() => void socket.end());
+    });
   }
 
   event(line: object): void {

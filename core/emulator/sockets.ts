@@ -14,7 +14,8 @@ const maxWaiting = 4;
 export async function listenOn(path: string, log: Log, onConnection: (socket: Socket) => void): Promise<Disposable> {
   removeStaleSocket(path);
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
+  // Half-open, so that whoever serves the socket can still answer a client that has said its last word.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     // A client that goes away in the middle of a write is everyday life; its close event follows.
@@ -66,6 +67,7 @@ export class OneClient {
       return;
     }
     socket.pause();
+    socket.on("end", () => socket.end());
     this.waiting.push(socket);
     socket.on("close", () => this.left(socket));
     if (!this.current) this.next();

@@ -288,7 +288,7 @@ describe("a machine with a Linux guest", () => {
 
   it("holds back a guest that writes faster than its serial port is read, and loses nothing", async () => {
     const { machine } = await resume();
-    const shell = await machine.shell();
+    await machine.shell();
     const serial = await machine.serial();
     const from = serial.text.length;
     serial.socket.pause();
