@@ -36,8 +36,16 @@ afterAll(async () => {
 
 async function typeIntoScreen(page: Page, text: string): Promise<void> {
   await page.locator("[data-testid=guest-screen] canvas").click();
-  await page.keyboard.type(text, { delay: 5 });
+  for (const character of text) await page.keyboard.press(keyStroke(character));
   await page.keyboard.press("Enter");
+}
+
+/** The strokes of a US keyboard: a person holds Shift for these. */
+function keyStroke(character: string): string {
+  const shifted = '~!@#$%^&*()_+{}|:"<>?'.indexOf(character);
+  if (shifted >= 0) return `Shift+${["Backquote", "Digit1", "Digit2", "Digit3", "Digit4", "Digit5", "Digit6", "Digit7", "Digit8", "Digit9", "Digit0", "Minus", "Equal", "BracketLeft", "BracketRight", "Backslash", "Semicolon", "Quote", "Comma", "Period", "Slash"][shifted] ?? ""}`;
+  if (/[A-Z]/.test(character)) return `Shift+Key${character}`;
+  return character === " " ? "Space" : character;
 }
 
 async function typeIntoTerminal(page: Page, text: string): Promise<void> {
