@@ -54,6 +54,11 @@ async function typeIntoTerminal(page: Page, text: string): Promise<void> {
   await page.keyboard.press("Enter");
 }
 
+/** Waits until the main window says so beside the machine's name. */
+async function stateIs(words: string): Promise<void> {
+  await app.main.locator(".chip.state", { hasText: words }).waitFor({ timeout: 90_000 });
+}
+
 async function screenShows(page: Page, text: string, signal: AbortSignal): Promise<string> {
   return until(`“${text}” on the screen`, async () => {
     const shown = reader.read(await canvasPixels(page));
@@ -115,7 +120,7 @@ describe("a person's first hour", () => {
     await app.main.getByRole("dialog").getByRole("button", { name: /^Save/ }).click();
     await app.ended();
     app = await RunningApp.launch(home.path);
-    await app.main.getByText("Saved", { exact: true }).waitFor();
+    await stateIs("Saved");
     expect(signal.aborted).toBe(false);
   });
 
@@ -139,7 +144,7 @@ describe("a person's first hour", () => {
   it("loses nothing when the host service is killed with the guest running", async ({ signal }) => {
     await app.kill();
     app = await RunningApp.launch(home.path);
-    await app.main.getByText("Running", { exact: true }).waitFor();
+    await stateIs("Running");
     await app.main.getByRole("toolbar").getByRole("button", { name: "Open console" }).click();
     const page = await app.console("garden");
     await screenShows(page, "answer-42 on garden", signal);
@@ -154,16 +159,16 @@ describe("a person's first hour", () => {
     expect(terrarium("list")).toMatch(/garden\s+running/);
     expect(terrarium("exec", "garden", "--", "cat", "/data/note")).toBe("kept-by-terrarium\n");
     app = await RunningApp.launch(home.path);
-    await app.main.getByText("Running", { exact: true }).waitFor();
+    await stateIs("Running");
     await app.main.getByRole("toolbar").getByRole("button", { name: "Open console" }).click();
     await screenShows(await app.console("garden"), "still-42 here", signal);
   });
 
   it("shuts the guest down in order, and after a fresh start its disk holds the file", async ({ signal }) => {
     await app.main.getByRole("toolbar").getByRole("button", { name: "Shut down" }).click();
-    await app.main.getByText("Off", { exact: true }).waitFor({ timeout: 90_000 });
+    await stateIs("Off");
     await app.main.getByRole("toolbar").getByRole("button", { name: "Start" }).click();
-    await app.main.getByText("Running", { exact: true }).waitFor();
+    await stateIs("Running");
     const page = await app.console("garden");
     await page.getByRole("region", { name: "Serial port" }).or(page.getByRole("button", { name: "Serial", exact: true })).first().waitFor();
     if ((await page.getByTestId("serial-terminal").count()) === 0) await page.getByRole("button", { name: "Serial", exact: true }).click();
@@ -177,7 +182,7 @@ describe("a person's first hour", () => {
     await app.main.getByRole("toolbar").getByRole("button", { name: "More ways to end or restart it" }).click();
     await app.main.getByRole("menuitem", { name: /Power off/ }).click();
     await app.main.getByRole("dialog").getByRole("button", { name: "Power off" }).click();
-    await app.main.getByText("Off", { exact: true }).waitFor();
+    await stateIs("Off");
     await app.main.getByRole("toolbar").getByRole("button", { name: "More commands" }).click();
     await app.main.getByRole("menuitem", { name: /Delete/ }).click();
     const dialog = app.main.getByRole("dialog");
