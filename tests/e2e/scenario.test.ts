@@ -167,7 +167,7 @@ describe("a person's first hour", () => {
   it("shuts the guest down in order, and after a fresh start its disk holds the file", async ({ signal }) => {
     await app.main.getByRole("toolbar").getByRole("button", { name: "Shut down" }).click();
     await stateIs("Off");
-    await app.main.getByRole("toolbar").getByRole("button", { name: "Start" }).click();
+    await app.main.getByRole("toolbar").getByRole("button", { name: "Start", exact: true }).click();
     await stateIs("Running");
     const page = await app.console("garden");
     await page.getByRole("region", { name: "Serial port" }).or(page.getByRole("button", { name: "Serial", exact: true })).first().waitFor();
