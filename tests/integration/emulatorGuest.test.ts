@@ -187,6 +187,8 @@ describe("a machine with a Linux guest", () => {
   it("ends in order when its power button is pressed", async () => {
     const { machine } = await resume();
     const qmp = await machine.qmp();
+    // A button that is pressed before anyone in the guest listens to it is not heard.
+    await (await machine.shell()).run("until ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q /dev/input/event; do sleep 0.2; done");
     await qmp.execute("system_powerdown");
     await qmp.event("POWERDOWN");
     expect((await qmp.event("SHUTDOWN")).data).toEqual({ guest: true, reason: "guest-shutdown" });
