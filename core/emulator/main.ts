@@ -14,7 +14,8 @@ import { createRfbServer } from "./rfb";
 import { listenOn } from "./sockets";
 
 // v86 turns the guest's code into thousands of small WebAssembly modules that live briefly. V8's optimizing compiler spends
-// two to three times a guest's own processor time on them (a boot: 42 s against 15 s) and gains nothing. Set before any is made.
+// two to three times a guest's own processor time on them (a boot: 42 s against 15 s). The price: v86's own core stays
+// unoptimized too, and a start from a saved state seemed some tenths of a second slower where a core was idle.
 setFlagsFromString("--liftoff-only");
 
 /** How long clients get to read the last events, milliseconds. */

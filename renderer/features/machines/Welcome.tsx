@@ -59,7 +59,7 @@ export function Welcome({ onWizard, onCreated }: { onWizard(source: "iso" | "dis
             <Play className="ic l" weight="fill" aria-hidden />
             <span>
               <b>Start a Linux machine now</b>
-              <small aria-live="polite">{stage ?? `Running in about a second, ${formatMiB(starterMemoryMiB)}, nothing to install`}</small>
+              <small aria-live="polite">{stage ?? `Running in a few seconds, ${formatMiB(starterMemoryMiB)}, nothing to install`}</small>
             </span>
           </button>
         )}

@@ -11,7 +11,7 @@ import type { StepProps } from "./step";
 import { withPath, withSource } from "./draft";
 
 const choices: readonly CardChoice<Source>[] = [
-  { value: "starter", title: "Terrarium Linux", detail: "A small Linux that comes with Terrarium and is up in about a second.", icon: Plant },
+  { value: "starter", title: "Terrarium Linux", detail: "A small Linux that comes with Terrarium and is up in a few seconds.", icon: Plant },
   { value: "iso", title: "ISO image", detail: "Install or try a system from its disc image.", icon: Disc },
   { value: "disk", title: "Disk image", detail: "Run a disk you already have, or a copy of it.", icon: HardDrive },
   { value: "kernel", title: "Kernel", detail: "Boot a Linux kernel file directly, with an initrd.", icon: TerminalWindow },
