@@ -52,7 +52,7 @@ export const bundles = [
   { name: "emulator", entries: { emulator: "core/emulator/main.ts" }, options: nodeProcess },
   {
     name: "emulatorWorker",
-    entries: { emulatorWorker: "core/emulator/worker.ts" },
+    entries: { emulatorWorker: "core/emulator/worker.ts", emulatorCore: "core/emulator/coreCompiler.ts" },
     options: nodeProcess,
     copies: { "v86.wasm": "node_modules/v86/build/v86.wasm" },
   },

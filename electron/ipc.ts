@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { BrowserWindow, MessageChannelMain, clipboard, dialog, ipcMain, shell, type FileFilter, type IpcMainInvokeEvent } from "electron";
-import { z } from "zod";
+import * as z from "zod";
 import type { Log } from "../core/base/log";
 import { CloseAnswer, PickFileOptions, Preferences } from "../core/contract/desktop";
 import { TerrariumError, toErrorData, type ErrorData } from "../core/contract/errors";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { systemClock, type Clock } from "../core/base/clock";
 import { type Disposable, toDisposable } from "../core/base/disposable";
 import { Emitter } from "../core/base/emitter";

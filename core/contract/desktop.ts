@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { ErrorData } from "./errors";
 import type { MachineId } from "./model";
 import type { HostEvent, StreamRequest } from "./procedures";

@@ -1,5 +1,3 @@
-import { z } from "zod";
-
 /** What went wrong, as a program can tell it. The message and the remedy are for people. */
 export const errorCodes = [
   "invalid-input", // the call's input is malformed or out of range
@@ -24,18 +22,16 @@ export const errorCodes = [
   "internal", // a bug of ours
 ] as const;
 
-export const ErrorCode = z.enum(errorCodes);
-export type ErrorCode = z.infer<typeof ErrorCode>;
+export type ErrorCode = (typeof errorCodes)[number];
 
 /** An error as it crosses processes. */
-export const ErrorData = z.object({
-  code: ErrorCode,
+export interface ErrorData {
+  readonly code: ErrorCode;
   /** What failed and on what, one sentence. */
-  message: z.string(),
+  readonly message: string;
   /** What the person can do about it. */
-  remedy: z.string().optional(),
-});
-export type ErrorData = z.infer<typeof ErrorData>;
+  readonly remedy?: string | undefined;
+}
 
 /** An expected failure with a reason. Everything else that is thrown is a bug and reaches people as `internal`. */
 export class TerrariumError extends Error {

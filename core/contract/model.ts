@@ -1,5 +1,5 @@
-import { z } from "zod";
-import { ErrorData } from "./errors";
+import * as z from "zod";
+import { ErrorShape } from "./errorShape";
 
 /*
  * The nouns of Terrarium as data. Sizes of memory are MiB, sizes of disks bytes, times milliseconds since the Unix
@@ -128,7 +128,7 @@ export const EngineInfo = z.object({
   label: z.string(),
   available: z.boolean(),
   /** Why it is not available, and what to do. */
-  problem: ErrorData.optional(),
+  problem: ErrorShape.optional(),
   capabilities: EngineCapabilities,
 });
 export type EngineInfo = z.infer<typeof EngineInfo>;
@@ -158,7 +158,7 @@ export const MachineInfo = z.object({
   /** The guest's screen or monitor has not answered for a while. */
   unresponsive: z.boolean(),
   /** Why it is crashed or broken, and what to do. */
-  problem: ErrorData.optional(),
+  problem: ErrorShape.optional(),
   /** Absent when the configuration is unreadable. */
   config: MachineConfig.optional(),
   /** The engine that runs it, or would. */
@@ -189,7 +189,7 @@ export const JobInfo = z.object({
   cancellable: z.boolean(),
   startedAt: z.number(),
   endedAt: z.number().optional(),
-  error: ErrorData.optional(),
+  error: ErrorShape.optional(),
 });
 export type JobInfo = z.infer<typeof JobInfo>;
 
@@ -274,7 +274,7 @@ export const FileInspection = z.object({
   /** An ISO with an El Torito record, a disk with a boot signature. */
   bootable: z.boolean().optional(),
   /** Why it cannot be used. */
-  problem: ErrorData.optional(),
+  problem: ErrorShape.optional(),
 });
 export type FileInspection = z.infer<typeof FileInspection>;
 
@@ -285,7 +285,7 @@ export const StarterInfo = z.object({
   build: z.string().optional(),
   kernelVersion: z.string().optional(),
   /** What is missing and how to get it. */
-  problem: ErrorData.optional(),
+  problem: ErrorShape.optional(),
 });
 export type StarterInfo = z.infer<typeof StarterInfo>;
 

@@ -1,5 +1,5 @@
-import { z } from "zod";
-import { ErrorData } from "./errors";
+import * as z from "zod";
+import { ErrorShape } from "./errorShape";
 import { HostEvent, StreamRequest } from "./procedures";
 
 /**
@@ -17,12 +17,12 @@ export const Request = z.union([
 ]);
 export type Request = z.infer<typeof Request>;
 
-export const Response = z.union([z.object({ id: z.number().int(), result: z.unknown() }), z.object({ id: z.number().int(), error: ErrorData })]);
+export const Response = z.union([z.object({ id: z.number().int(), result: z.unknown() }), z.object({ id: z.number().int(), error: ErrorShape })]);
 export type Response = z.infer<typeof Response>;
 
 export const ServerLine = z.union([z.object({ event: HostEvent }), Response]);
 export type ServerLine = z.infer<typeof ServerLine>;
 
-export const StreamAnswer = z.union([z.object({ ok: z.literal(true) }), z.object({ error: ErrorData })]);
+export const StreamAnswer = z.union([z.object({ ok: z.literal(true) }), z.object({ error: ErrorShape })]);
 export type StreamAnswer = z.infer<typeof StreamAnswer>;
 export { StreamRequest };

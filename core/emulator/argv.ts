@@ -23,6 +23,8 @@ export interface MachineArguments {
   /** Wait for `migrate-incoming` instead of booting. */
   readonly incoming: boolean;
   readonly dumpDirectory?: string;
+  /** Where compiled code is kept from one machine to the next. */
+  readonly codeCache?: string;
 }
 
 export interface DiskArguments {
@@ -86,7 +88,7 @@ export function parseArguments(argv: readonly string[]): Result<MachineArguments
 
 const valueOptions = new Set([
   ...["-name", "-uuid", "-m", "-pidfile", "-bios", "-vgabios", "-kernel", "-initrd", "-append", "-boot", "-monitor", "-vnc"],
-  ...["-serial", "-serial-log", "-agent", "-disk", "-cdrom", "-net", "-incoming", "-dump-dir"],
+  ...["-serial", "-serial-log", "-agent", "-disk", "-cdrom", "-net", "-incoming", "-dump-dir", "-code-cache"],
 ]);
 
 function assemble(
@@ -138,6 +140,7 @@ function assemble(
     adapters,
     incoming: incoming === "defer",
     dumpDirectory: single.get("-dump-dir"),
+    codeCache: single.get("-code-cache"),
   });
 }
 

@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../base/result";
 import { openFile } from "../storage/file";
 import type { BlockDevice } from "../storage/blockDevice";
 import { CdDrive } from "./cdrom";
+import { loadCore } from "./compiledCore";
 import { Disk } from "./disks";
 import { GuestMemory } from "./guestMemory";
 import type { DiskFailure, WorkerStart } from "./messages";
@@ -14,7 +15,7 @@ import type { StateHardware } from "./stateFormat";
 import { missingInternals, type V86Cpu, type V86Emulator, type V86VirtioClass } from "./v86Internals";
 import { SharedInterrupts } from "./virtio";
 import type { VirtualClock } from "./virtualClock";
-import { instantiateWasm, type WasmMemory } from "./wasm";
+import { instantiateWasm, type WasmMemory, type WasmModule } from "./wasm";
 
 /** Changes whenever a device of ours changes what it saves or shows to the guest. */
 export const deviceModel = 1;
@@ -46,6 +47,7 @@ export interface HardwareEvents {
   didPowerOff(): void;
   /** v86's own code gave up, for the reason said; an exception follows. */
   didPanic(reason: string): void;
+  didLog(level: "info" | "warn", message: string): void;
 }
 
 /** The machine's parts, wired up and stopped. */
@@ -63,6 +65,8 @@ export interface Hardware {
 
 export async function createHardware(start: WorkerStart, screen: Screen, clock: VirtualClock, events: HardwareEvents): Promise<Result<Hardware>> {
   const { machine } = start;
+  const core = loadCore(start.core, events);
+  core.catch((error: unknown) => void error); // Awaited below, unless a disk cannot be opened.
   const storages: BlockDevice[] = [];
   for (const disk of machine.disks) {
     const opened = await openFile(disk.file, { readOnly: disk.readOnly });
@@ -73,7 +77,7 @@ export async function createHardware(start: WorkerStart, screen: Screen, clock: 
   const medium = await cd.open(start.medium);
   if (!medium.ok) return medium;
 
-  const emulator = await createEmulator(start, screen, clock, medium.value, (reason) => events.didPanic(reason));
+  const emulator = await createEmulator(start, await core, screen, clock, medium.value, (reason) => events.didPanic(reason));
   const missing = missingInternals(emulator);
   if (missing.length > 0) return err(`v86 ${v86Version} lacks ${missing.join(", ")}`);
 
@@ -133,6 +137,7 @@ export async function createHardware(start: WorkerStart, screen: Screen, clock: 
 
 async function createEmulator(
   start: WorkerStart,
+  core: WasmModule,
   screen: Screen,
   clock: VirtualClock,
   medium: object | undefined,
@@ -156,7 +161,7 @@ async function createEmulator(
       imports.env.console_log_from_wasm = (at: number, length: number) => {
         if (instance.memory) panic(new TextDecoder().decode(new Uint8Array(instance.memory.buffer, at >>> 0, length).slice()));
       };
-      const exports = (await instantiateWasm(start.wasm, imports)) as { memory: WasmMemory };
+      const exports = (await instantiateWasm(core, imports)) as { memory: WasmMemory };
       instance.memory = exports.memory;
       return exports;
     },

@@ -112,6 +112,7 @@ export function extendedKeycodeToScancodes(keycode: number): Scancodes | undefin
   if (keycode === 0x54 || keycode === 0xb7) return scancodes.get("print");
   if (keycode === 0xc6) return scancodes.get("pause");
   const code = keycode & 0x7f;
-  if (code === 0) return undefined;
+  // The release of these two would be the prefixes e0 and e1 themselves.
+  if (code === 0 || code === 0x60 || code === 0x61) return undefined;
   return keycode & 0x80 ? { down: [0xe0, code], up: [0xe0, code | 0x80] } : { down: [code], up: [code | 0x80] };
 }

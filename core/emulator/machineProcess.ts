@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock, type Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
@@ -13,7 +12,6 @@ import { NetChannel } from "./netChannel";
 import { encodePng } from "./png";
 import type { InputSink } from "./inputSink";
 import { SerialChannel } from "./serialChannel";
-import { compileWasm, type WasmModule } from "./wasm";
 import { WorkerHandle } from "./workerHandle";
 
 /**
@@ -58,7 +56,7 @@ export const exitCodes = { ok: 0, failed: 1, crashed: 70 };
 const closeTimeout = 10_000;
 
 export interface Files {
-  /** Where the worker's script and `v86.wasm` lie. */
+  /** Where the worker's script, the core's compiler and `v86.wasm` lie. */
   readonly directory: string;
 }
 
@@ -83,7 +81,6 @@ export class MachineProcess {
   private state: RunState;
   private worker: WorkerHandle | undefined;
   private ready: Promise<void> = Promise.resolve();
-  private wasm: WasmModule | undefined;
   private inputs: Inputs | undefined;
   private readonly links: boolean[];
   private cdMedium: string | null;
@@ -128,7 +125,6 @@ export class MachineProcess {
   async begin(): Promise<void> {
     await this.prepare(async () => {
       this.inputs = this.openInputs();
-      this.wasm = await compileWasm(readFileSync(join(this.files.directory, "v86.wasm")));
       await this.spawn(this.machine.incoming);
     });
   }
@@ -283,19 +279,20 @@ export class MachineProcess {
   }
 
   private async spawn(incoming: boolean): Promise<void> {
-    if (!this.wasm || !this.inputs) throw new Error("the machine was not begun");
+    if (!this.inputs) throw new Error("the machine was not begun");
     const { machine, inputs } = this;
+    const { directory } = this.files;
     const start: WorkerStart = {
       machine,
       bios: inputs.bios.read(),
       vgaBios: inputs.vgaBios.read(),
       // A state that is about to be loaded brings its kernel along.
       ...(incoming ? {} : { kernel: inputs.kernel?.read(), initrd: inputs.initrd?.read() }),
-      wasm: this.wasm,
+      core: { wire: join(directory, "v86.wasm"), compiler: join(directory, "emulatorCore.cjs"), cache: machine.codeCache },
       links: this.links,
       medium: this.cdMedium,
     };
-    const script = join(this.files.directory, "emulatorWorker.cjs");
+    const script = join(directory, "emulatorWorker.cjs");
     const ready = new Promise<void>((resolve, reject) => {
       const worker = new WorkerHandle(
         script,
@@ -321,6 +318,8 @@ export class MachineProcess {
 
   private hear(message: Exclude<FromWorker, { type: "ready" | "failed" | "reply" }>): void {
     switch (message.type) {
+      case "log":
+        return this.log[message.level](message.message);
       case "serialOutput":
         return (message.port === 0 ? this.serial : this.agent).output(message.data);
       case "serialTaken":

@@ -65,6 +65,7 @@ class MachineWorker {
         didRequestReset: () => this.end({ type: "reset" }),
         didPowerOff: () => this.end({ type: "powerOff" }),
         didPanic: (reason) => (this.panic = reason),
+        didLog: (level, message) => this.port.send({ type: "log", level, message }),
       });
       if (!created.ok) {
         this.port.send({ type: "failed", message: created.error });
@@ -297,7 +298,7 @@ class MachineWorker {
     if (this.over || !this.hardware) return;
     this.over = true;
     this.running = false;
-    this.clock.stop();
+    // The clock goes on: the guest is in the middle of a slice, and v86 ends that when a millisecond is over.
     this.stopDrawing();
     this.hardware.emulator.v86.stop();
     this.flush(this.hardware);

@@ -1,6 +1,5 @@
 import { writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { setFlagsFromString } from "node:v8";
 import { systemClock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
 import { createLog, type Log } from "../base/log";
@@ -12,11 +11,6 @@ import { claimPidFile } from "./pidFile";
 import { QmpServer } from "./qmp";
 import { createRfbServer } from "./rfb";
 import { listenOn } from "./sockets";
-
-// v86 turns the guest's code into thousands of small WebAssembly modules that live briefly. V8's optimizing compiler spends
-// two to three times a guest's own processor time on them (a boot: 42 s against 15 s). The price: v86's own core stays
-// unoptimized too, and a start from a saved state seemed some tenths of a second slower where a core was idle.
-setFlagsFromString("--liftoff-only");
 
 /** How long clients get to read the last events, milliseconds. */
 const farewell = 1000;

@@ -1,6 +1,6 @@
 import type { ScreenMessage } from "./screen";
 import type { MachineArguments } from "./argv";
-import type { WasmModule } from "./wasm";
+import type { CoreFiles } from "./compiledCore";
 
 /**
  * What the machine process's main thread and the worker that emulates say to each other. Bulk bytes (serial output,
@@ -12,8 +12,7 @@ export interface WorkerStart {
   readonly vgaBios: Uint8Array;
   readonly kernel?: Uint8Array;
   readonly initrd?: Uint8Array;
-  /** Compiled once by the main thread and shared by every worker the machine gets. */
-  readonly wasm: WasmModule;
+  readonly core: CoreFiles;
   /** Links that differ from the command line since `set_link`, by adapter. */
   readonly links: readonly boolean[];
   /** The CD's medium, which may have been changed since the start. */
@@ -112,6 +111,7 @@ export interface DiskFailure {
 }
 
 export type FromWorker =
+  | { type: "log"; level: "info" | "warn"; message: string }
   | { type: "ready" }
   | { type: "failed"; message: string }
   | { type: "reply"; id: number; ok: true; value: unknown }

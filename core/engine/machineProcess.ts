@@ -40,7 +40,7 @@ export async function launch(plan: LaunchPlan, logFile: string): Promise<Machine
     const child = spawn(plan.command, plan.args, {
       detached: true,
       stdio: ["ignore", log.fd, log.fd],
-      env: { ...process.env, ...plan.env },
+      env: { ...ownEnvironment(process.env), ...plan.env },
       cwd: "/",
     });
     const ended = new Promise<ProcessEnd>((resolve) => child.once("exit", (code, signal) => resolve({ code: code ?? undefined, signal: signal ?? undefined })));
@@ -64,6 +64,13 @@ export async function launch(plan: LaunchPlan, logFile: string): Promise<Machine
   } finally {
     await log.close();
   }
+}
+
+/** What a machine process may know of the environment: what programs need to run at all, and nothing that may be private. */
+const passedOn = /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|TMP|TEMP|SystemRoot|XDG_RUNTIME_DIR|LD_LIBRARY_PATH)$/;
+
+export function ownEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => passedOn.test(name)));
 }
 
 /** How long a process whose monitor has closed may take to end before it is ended. */

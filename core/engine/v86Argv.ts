@@ -9,6 +9,8 @@ export interface EmulatorRuntime {
   readonly env: Readonly<Record<string, string>>;
   /** The machine process's bundle. */
   readonly emulator: string;
+  /** Where machine processes keep compiled code for each other; it is made when missing. */
+  readonly codeCache: string;
 }
 
 /** What the emulated PC can do; proven figures of the emulator, see its limits in `core/emulator`. */
@@ -37,7 +39,7 @@ export function v86Engine(runtime: EmulatorRuntime): Engine {
   return {
     id: "v86",
     info: v86Info,
-    plan: (config, context) => ({ command: runtime.node, args: [runtime.emulator, ...v86Argv(config, context)], env: runtime.env }) satisfies LaunchPlan,
+    plan: (config, context) => ({ command: runtime.node, args: [runtime.emulator, ...v86Argv(config, context), "-code-cache", runtime.codeCache], env: runtime.env }) satisfies LaunchPlan,
   };
 }
 

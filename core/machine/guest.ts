@@ -130,7 +130,10 @@ export class Guest implements Disposable {
   /** The guest is up and somebody: commands may be run in it. */
   isUp(hostname: string): void {
     this.change({ agent: "answering", hostname });
-    this.watch();
+    // It has just told all there is; its addresses come in a moment, and until then whoever waited for it goes first.
+    this.watching?.dispose();
+    this.round = 0;
+    this.lookLater();
   }
 
   /** Sets the guest's clock; the one thing a guest that was saved has lost. */
@@ -200,10 +203,8 @@ export class Guest implements Disposable {
   }
 
   private look(): void {
-    const pauses = this.state.agent === "none" ? strangerPausesMs : refreshPausesMs;
     const next = (): void => {
-      if (this.store.isDisposed || this.watching !== ticket) return;
-      this.watching = this.clock.schedule(pauses[Math.min(this.round++, pauses.length - 1)] ?? 30_000, () => this.look());
+      if (!this.store.isDisposed && this.watching === ticket) this.lookLater();
     };
     const ticket: Disposable = { dispose: () => undefined };
     this.watching = ticket;
@@ -214,6 +215,11 @@ export class Guest implements Disposable {
       else if (!(error instanceof TerrariumError)) this.log.warn(`the guest could not be looked at: ${String(error)}`);
       next();
     });
+  }
+
+  private lookLater(): void {
+    const pauses = this.state.agent === "none" ? strangerPausesMs : refreshPausesMs;
+    this.watching = this.clock.schedule(pauses[Math.min(this.round++, pauses.length - 1)] ?? 30_000, () => this.look());
   }
 
   private async refresh(): Promise<void> {

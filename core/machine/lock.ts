@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { link, open, readFile, readdir, rename } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { bootId, isRunning, ownIdentity } from "../base/processes";
 import { TerrariumError } from "../contract/errors";
 import { removeFile, syncFolder } from "../storage/atomicFile";

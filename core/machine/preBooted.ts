@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { access, constants, mkdir, mkdtemp, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { setPriority, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { systemClock, type Clock } from "../base/clock";
 import type { Log } from "../base/log";
 import { isRunning, ownIdentity, type ProcessIdentity } from "../base/processes";

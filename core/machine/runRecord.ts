@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { bootId, type ProcessIdentity } from "../base/processes";
-import { ErrorData } from "../contract/errors";
+import { ErrorShape } from "../contract/errorShape";
 import { writeFileAtomically } from "../storage/atomicFile";
 import { isMissing } from "../storage/fileErrors";
 
@@ -21,7 +21,7 @@ const RunRecord = z.object({
   ran: z.boolean(),
   /** The guest has been made who it is; until then its links stay down. */
   identified: z.boolean(),
-  end: z.object({ at: z.number(), problem: ErrorData.optional() }).optional(),
+  end: z.object({ at: z.number(), problem: ErrorShape.optional() }).optional(),
 });
 export type RunRecord = z.infer<typeof RunRecord>;
 

@@ -13,6 +13,8 @@ export interface Runtime {
   readonly cli: string;
   /** Where the starter guest lies. It may be missing. */
   readonly guestDir: string;
+  /** Where machine processes keep compiled code for each other. */
+  readonly codeCache: string;
   readonly version: string;
 }
 
@@ -39,6 +41,7 @@ export function resolveRuntime(bundleDirectory: string, running: RunningProcess)
     emulator: join(bundleDirectory, "emulator.cjs"),
     cli: join(bundleDirectory, "cli.cjs"),
     guestDir: running.env.TERRARIUM_GUEST_DIR || join(root, ".cache", "starter"),
+    codeCache: join(root, ".cache", "emulator"),
     version,
   };
 }

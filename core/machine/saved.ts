@@ -1,6 +1,6 @@
 import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { formatSize, MiB } from "../base/bytes";
 import type { MachineConfig } from "../contract/model";
 import { syncFolder, writeFileAtomically } from "../storage/atomicFile";

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { TerrariumError, type ErrorData } from "../contract/errors";
 import type { StarterInfo } from "../contract/model";
 import { errno, isMissing } from "../storage/fileErrors";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { lstat, readFile, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { Log } from "../base/log";
 import { TerrariumError } from "../contract/errors";
 import { MachineId, type TrashEntry } from "../contract/model";

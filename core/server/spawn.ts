@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { mkdir, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
-import { ErrorData, TerrariumError } from "../contract/errors";
+import * as z from "zod";
+import { TerrariumError } from "../contract/errors";
+import { ErrorShape } from "../contract/errorShape";
 import type { Runtime } from "../machine/access";
 
 /** What a headless host service says on its message channel to whoever started it, once. */
-export const Readiness = z.union([z.object({ ready: z.literal(true) }), z.object({ error: ErrorData })]);
+export const Readiness = z.union([z.object({ ready: z.literal(true) }), z.object({ error: ErrorShape })]);
 export type Readiness = z.infer<typeof Readiness>;
 
 /** A headless service that was started for someone ends by itself after this long with nothing to do, seconds. */

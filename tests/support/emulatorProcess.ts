@@ -24,6 +24,7 @@ export interface EmulatorOptions {
   readonly incoming?: boolean;
   /** Use this directory (for a second start of the same machine) instead of a new one. */
   readonly directory?: string;
+  readonly codeCache?: string;
   readonly extra?: readonly string[];
   /** Runs the process under another command, such as `prlimit`. */
   readonly wrapper?: readonly string[];
@@ -145,6 +146,7 @@ export function startEmulator(options: EmulatorOptions = {}): EmulatorProcess {
     ...(options.cd === undefined ? [] : ["-cdrom", JSON.stringify({ id: "cd0", file: options.cd })]),
     ...adapters.flatMap((adapter) => ["-net", JSON.stringify(adapter)]),
     ...(options.incoming ? ["-incoming", "defer"] : []),
+    ...["-code-cache", options.codeCache ?? join(checkout, ".cache/emulator")],
     ...(options.extra ?? []),
   ];
   const command = [...(options.wrapper ?? []), process.execPath, ...(options.nodeArguments ?? []), options.script ?? emulatorScript, ...args];

@@ -14,6 +14,7 @@ export const realRuntime: Runtime = {
   emulator: join(checkout, "out", "emulator.cjs"),
   cli: join(checkout, "out", "cli.cjs"),
   guestDir: process.env["TERRARIUM_GUEST_DIR"] ?? join(checkout, ".cache", "starter"),
+  codeCache: join(checkout, ".cache", "emulator"),
   version: "0.0.0-test",
 };
 
@@ -133,5 +134,5 @@ export async function fakeRuntime(folder: string): Promise<Runtime> {
     files[name] = { sha256: "0".repeat(64), size: name.length };
   }
   await writeFile(join(guestDir, "guest.json"), JSON.stringify({ build: "fake", kernelVersion: "6.1", cmdline: "quiet", files }));
-  return { node: process.execPath, env: { TERRARIUM_TEST_MARK: dirname(bundles) }, emulator: join(bundles, "emulator.mjs"), cli: join(bundles, "cli.mjs"), guestDir, version: "0.0.0-test" };
+  return { node: process.execPath, env: { TERRARIUM_TEST_MARK: dirname(bundles) }, emulator: join(bundles, "emulator.mjs"), cli: join(bundles, "cli.mjs"), guestDir, codeCache: join(folder, "code"), version: "0.0.0-test" };
 }

@@ -82,7 +82,7 @@ describe("names of keys", () => {
     expect(extendedKeycodeToScancodes(0xd3)).toEqual({ down: [0xe0, 0x53], up: [0xe0, 0xd3] });
     expect(extendedKeycodeToScancodes(0x54)).toEqual(qcodeToScancodes("print"));
     expect(extendedKeycodeToScancodes(0xc6)).toEqual(qcodeToScancodes("pause"));
-    for (const none of [0, 0x80, 0x100, 0xe053, -1]) expect(extendedKeycodeToScancodes(none)).toBeUndefined();
+    for (const none of [0, 0x80, 0x60, 0x61, 0xe0, 0xe1, 0x100, 0xe053, -1]) expect(extendedKeycodeToScancodes(none)).toBeUndefined();
   });
 });
 

@@ -59,7 +59,7 @@ describe("the machine process's command line", () => {
 });
 
 describe("the table of engines", () => {
-  const table = new EngineTable(v86Engine({ node: "node", env: { A: "1" }, emulator: "/out/emulator.cjs" }));
+  const table = new EngineTable(v86Engine({ node: "node", env: { A: "1" }, emulator: "/out/emulator.cjs", codeCache: "/cache" }));
 
   it("chooses the built-in emulator, also where something is too much for it, so that the refusal names what", () => {
     expect(table.resolve({ engine: "auto", memoryMiB: 256, cpus: 1 }).id).toBe("v86");

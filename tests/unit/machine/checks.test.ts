@@ -16,7 +16,7 @@ import { useTemporaryFolder } from "../../support/temporaryFolder";
 
 const folder = useTemporaryFolder();
 const place = (name: string): string => join(folder.path, name);
-const engines = new EngineTable(v86Engine({ node: "node", env: {}, emulator: "emulator.cjs" }));
+const engines = new EngineTable(v86Engine({ node: "node", env: {}, emulator: "emulator.cjs", codeCache: "cache" }));
 let context: CheckContext;
 
 beforeEach(async () => {

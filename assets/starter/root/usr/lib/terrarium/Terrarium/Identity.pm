@@ -82,7 +82,7 @@ sub apply {
     $step->(disk => sub { $data = Terrarium::Disk::bind(); return $data->{state} eq "failed" ? $data->{reason} : "" });
 
     unlink $hold;
-    $renamed = $was_held || Terrarium::Facts::host_name() ne $old_name;
+    $renamed = !$was_held && Terrarium::Facts::host_name() ne $old_name;
     my $answer = { hostname => Terrarium::Facts::host_name(), data => $data, milliseconds => \%spent };
     $answer->{failed} = \@failed if @failed;
     return $answer;
@@ -90,7 +90,11 @@ sub apply {
 
 # What starts on the strength of an identity. It comes after the answer, with which it would share the processor.
 sub start_services {
-    if ($renamed) { restart_shells() }
+    for my $terminal (@terminals) {
+        # A shell at its prompt shows the old name; one that waited for a name shows the new.
+        end_session($terminal) if $renamed;
+        wake($terminal);
+    }
     end_process("/run/dropbear.pid");
     release_services();
     return;
@@ -129,12 +133,6 @@ sub set_keys {
     # Without a key given, the SSH server makes one when it starts.
     return "" unless defined $identity->{authorizedKeys};
     return Terrarium::System::write_file($authorized_keys, $identity->{authorizedKeys}, 0600);
-}
-
-# The shells at their prompts show the old name; new ones show the new.
-sub restart_shells {
-    for my $terminal (@terminals) { end_session($terminal) ; wake($terminal) }
-    return;
 }
 
 sub end_session {

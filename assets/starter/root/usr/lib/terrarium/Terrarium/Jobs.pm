@@ -106,6 +106,9 @@ sub ended {
     return 1;
 }
 
+# Whether a program still runs.
+sub is_busy { return scalar grep { !defined $_->{status} } values %jobs }
+
 # The answer of guest-exec-status, or undef for a pid that is not known (any more).
 sub status {
     my ($pid) = @_;
