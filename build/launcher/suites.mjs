@@ -23,13 +23,13 @@ const work = join(localCache, "test");
  */
 export const suites = [
   { name: "types", needs: [], run: checkTypes },
-  { name: "lint", needs: [], run: () => asOne("eslint", [join(modules, "eslint/bin/eslint.js"), "--config", "build/eslint.config.mjs", "."], 600) },
-  { name: "rules", needs: [], run: () => asOne("dependency rules", ["build/dependencyCheck.mjs"], 300) },
+  { name: "lint", needs: [], run: () => asOne("eslint", [join(modules, "eslint/bin/eslint.js"), "--config", "build/eslint.config.mjs", "."], 240) },
+  { name: "rules", needs: [], run: () => asOne("dependency rules", ["build/dependencyCheck.mjs"], 60) },
   { name: "bundle", needs: [], run: makeBundles },
-  { name: "unit", needs: [], run: (filters) => vitest("unit", filters, 900) },
+  { name: "unit", needs: [], run: (filters) => vitest("unit", filters, 300) },
   { name: "state", needs: ["bundle", "guest"], run: makeState },
-  { name: "integration", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 1800, env)) },
-  { name: "e2e", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 1500, env)) },
+  { name: "integration", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 1200, env)) },
+  { name: "e2e", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 720, env)) },
   { name: "long", long: true, needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("long", filters, 7200, env)) },
 ];
 
@@ -43,7 +43,7 @@ async function checkTypes() {
       const name = layer === "." ? "core" : layer;
       const cache = join(work, `${name}.tsbuildinfo`);
       const args = [join(modules, "typescript/bin/tsc"), "--noEmit", "--incremental", "--tsBuildInfoFile", cache, "-p", layer];
-      return asOne(`types of ${name}`, args, 600);
+      return asOne(`types of ${name}`, args, 300);
     });
     counts.push(...(await Promise.all(pair)));
   }

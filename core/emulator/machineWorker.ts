@@ -8,11 +8,18 @@ import { VirtualClock } from "./virtualClock";
 import type { WorkerPort } from "./workerPort";
 
 /** How often the screen is looked at while the guest runs, milliseconds. */
-const screenInterval = 33;
+const screenInterval = 25;
 /** An idle guest draws nothing: one that has run fewer instructions than this since the last look is looked at less often, */
 const idleInstructions = 20_000;
 /** namely after this many milliseconds. */
 const idleInterval = 100;
+
+/** A kernel may tick 250 times a second for nothing. A guest whose processor has run fewer instructions a millisecond than this */
+const idlePace = 2000;
+/** over so many milliseconds */
+const restWindow = 250;
+/** sleeps so long at least, milliseconds, unless a device wakes it; its kernel then counts two ticks at once. */
+const idleSleep = 8;
 
 /** Runs one machine in this thread until it is told to close. */
 export function runMachine(start: WorkerStart, port: WorkerPort): void {
@@ -101,7 +108,7 @@ class MachineWorker {
     };
     v86.yield = (delay, tick) => {
       if (delay < 1 && !(delay > 0 && cpu.in_hlt[0])) setImmediate(slice, tick);
-      else setTimeout(slice, Math.max(1, Math.ceil(delay)), tick);
+      else setTimeout(slice, Math.max(this.rest.isIdle(cpu.instruction_counter[0] ?? 0) ? idleSleep : 1, Math.ceil(delay)), tick);
     };
     hardware.emulator.add_listener("emulator-stopped", () => {
       this.flush(hardware);
@@ -109,6 +116,7 @@ class MachineWorker {
     });
   }
 
+  private readonly rest = new Rest();
   private readonly stopWaiters: (() => void)[] = [];
 
   private flush(hardware: Hardware): void {
@@ -334,6 +342,25 @@ class MachineWorker {
 
   private send(message: FromWorker, bytes: Uint8Array): void {
     this.port.send(message, [bytes.buffer as ArrayBuffer]);
+  }
+}
+
+/** Whether the guest has been doing nothing for a while, from how many instructions it has run. */
+class Rest {
+  private at = 0;
+  private instructions = 0;
+  private idle = false;
+
+  isIdle(instructions: number): boolean {
+    const now = performance.now();
+    const passed = now - this.at;
+    if (passed >= restWindow) {
+      // The counter has 32 bits.
+      this.idle = ((instructions - this.instructions) >>> 0) / passed < idlePace;
+      this.at = now;
+      this.instructions = instructions;
+    }
+    return this.idle;
   }
 }
 

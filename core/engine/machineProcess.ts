@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { watch } from "node:fs";
 import { open } from "node:fs/promises";
+import { getPriority, setPriority } from "node:os";
 import { connect, type Socket } from "node:net";
 import { basename, dirname } from "node:path";
 import { systemClock, type Clock } from "../base/clock";
@@ -30,6 +31,19 @@ export interface ProcessEnd {
   readonly signal?: string | undefined;
 }
 
+/** A guest that takes all it can get leaves the app's windows, and everything else on the computer, quick. */
+const nicerThanTheApp = 5;
+const nicest = 19;
+
+function yieldToTheApp(pid: number): void {
+  try {
+    setPriority(pid, Math.min(nicest, getPriority() + nicerThanTheApp));
+  } catch (error) {
+    // It has ended already, and whoever waits for it hears why.
+    if (!(error instanceof Error && "info" in error && (error.info as { code?: string }).code === "ESRCH")) throw error;
+  }
+}
+
 /**
  * Starts a machine process. Its output goes to `logFile`.
  * @throws TerrariumError when the program cannot be started.
@@ -50,6 +64,7 @@ export async function launch(plan: LaunchPlan, logFile: string): Promise<Machine
     });
     const pid = child.pid;
     if (pid === undefined) throw new TerrariumError("engine-failed", "The machine process could not be started: it has no process id.");
+    yieldToTheApp(pid);
     const identity = { pid, start: await processStart(pid) };
     return {
       identity,

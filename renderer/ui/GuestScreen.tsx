@@ -1,5 +1,6 @@
 import RFB, { type RawChannel } from "@novnc/novnc";
 import { forwardRef, useEffect, useImperativeHandle, useRef } from "react";
+import { drawInStretches } from "./rawDecoder";
 
 /** A key of the guest's keyboard: X11 keysym and `KeyboardEvent.code`. */
 export interface GuestKey {
@@ -48,6 +49,7 @@ export const GuestScreen = forwardRef<GuestScreenHandle, GuestScreenProps>(funct
     if (!target) return undefined;
     const connection = new RFB(target, channel, { shared: true });
     rfb.current = connection;
+    drawInStretches(connection);
     connection.background = "transparent";
     connection.showDotCursor = false;
     const canvas = target.querySelector("canvas");

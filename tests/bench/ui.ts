@@ -222,7 +222,7 @@ function countPictures(page: Page, seconds: number): Promise<Pictures> {
   );
 }
 
-const resolutionMilliseconds = 10;
+const resolutionMilliseconds = 1;
 
 /**
  * Delay of main's event loop by Node's own histogram, milliseconds. It holds the times between two beats of a timer, so

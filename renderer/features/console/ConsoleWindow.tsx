@@ -2,6 +2,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import { isLive, refusal } from "../../../core/contract/states";
 import { call, desktop } from "../../api/client";
 import { useHost, useMachine, useMachines, usePreferences, useStore } from "../../api/hooks";
+import { localDisplay } from "../../api/display";
 import { openStream } from "../../api/stream";
 import type { GuestScreenHandle } from "../../ui/GuestScreen";
 import { Logo } from "../../ui/Logo";
@@ -37,7 +38,7 @@ export function ConsoleWindow({ id }: { id: string }) {
   const live = machine !== undefined && isLive(machine.state);
   // A machine process that is just starting has no sockets yet; the host service refuses streams until it has.
   const reachable = live && (machine.state !== "starting" || machine.startedFrom !== undefined);
-  const openDisplay = useCallback(() => openStream({ stream: "display", id }), [id]);
+  const openDisplay = useCallback(async () => localDisplay(await openStream({ stream: "display", id })), [id]);
   const openSerial = useCallback(() => openStream({ stream: "serial", id }), [id]);
   const display = useChannel(reachable, openDisplay);
   const serial = useChannel(reachable && serialShown, openSerial);

@@ -171,6 +171,14 @@ export const MachineList = memo(function MachineList({ selected, onSelect, filte
   );
 });
 
+/** How a thumbnail is lit: what does not run is dim. */
+const lights: Readonly<Record<MachineInfo["state"], string>> = (() => {
+  const paused = "saturate(0.25) brightness(0.62)";
+  const still = "saturate(0.2) brightness(0.5)";
+  const on = "none";
+  return { off: still, saved: still, crashed: still, broken: still, paused, starting: on, running: on, saving: on, stopping: on };
+})();
+
 function rowId(key: string): string {
   return `machine-row-${key.replaceAll(/[^\w-]/g, "_")}`;
 }
@@ -222,25 +230,22 @@ const MachineRow = memo(
 
 const Thumbnail = memo(function Thumbnail({ id, state, feed }: { id: string; state: MachineInfo["state"]; feed: ThumbnailFeed }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [empty, setEmpty] = useState(true);
-  useEffect(
-    () =>
-      feed.watch(id, (picture) => {
-        const context = canvas.current?.getContext("2d");
-        if (!context) return;
-        context.clearRect(0, 0, 116, 72);
-        setEmpty(picture === null);
-        if (!picture) return;
-        // Fills the glass; what does not fit is cut at the right and the bottom, as a terminal is read from its top left.
-        const scale = Math.max(116 / picture.width, 72 / picture.height);
-        context.drawImage(picture, 0, 0, picture.width * scale, picture.height * scale);
-      }),
-    [id, feed],
-  );
+  const [picture, setPicture] = useState<ImageBitmap | null>(null);
+  useEffect(() => feed.watch(id, setPicture), [id, feed]);
+  useLayoutEffect(() => {
+    const context = canvas.current?.getContext("2d");
+    if (!context || !picture) return;
+    // Drawn dim rather than shown through a filter of the page, which would cost every scrolled frame.
+    context.filter = lights[state];
+    // Fills the glass; what does not fit is cut at the right and the bottom, as a terminal is read from its top left.
+    const scale = Math.max(116 / picture.width, 72 / picture.height);
+    context.drawImage(picture, 0, 0, picture.width * scale, picture.height * scale);
+  }, [picture, state]);
   return (
-    <div className={`tank thumb ${state}${empty ? " empty" : ""}`}>
-      <canvas ref={canvas} width={116} height={72} aria-hidden="true" />
-      {empty && (
+    <div className={picture ? "tank thumb" : "tank thumb empty"}>
+      {picture ? (
+        <canvas ref={canvas} width={116} height={72} aria-hidden="true" />
+      ) : (
         <svg width="58" height="36" aria-hidden="true">
           <path d="M0 28C17 25 35 31 58 26.600V36H0Z" fill="var(--line)" />
         </svg>

@@ -2,6 +2,7 @@ import { lazy, Suspense, useEffect, useState } from "react";
 import type { MachineInfo } from "../../../core/contract/model";
 import { isLive } from "../../../core/contract/states";
 import { call, desktop } from "../../api/client";
+import { localDisplay } from "../../api/display";
 import { openStream, type Channel } from "../../api/stream";
 import { Boundary } from "../../ui/Boundary";
 import { attempt } from "../../ui/toasts";
@@ -12,6 +13,8 @@ const GuestScreen = lazy(async () => ({ default: (await import("../../ui/GuestSc
 /** How long a machine must stay selected before its display is opened: passing by with the arrow keys costs nothing. */
 const settleMs = 150;
 const retryMs = 1_500;
+/** Enough to see what a guest is doing; its console shows every picture. */
+const picturesPerSecond = 4;
 
 /** The machine's screen behind glass: live while it runs, else what it last showed. A click opens the console or starts it. */
 export function Preview({ machine }: { machine: MachineInfo }) {
@@ -63,7 +66,7 @@ function useDisplay(id: string, live: boolean): Channel | undefined {
       openStream({ stream: "display", id }).then(
         (next) => {
           if (!current) return next.close();
-          opened = watchEnd(next, () => {
+          opened = watchEnd(localDisplay(next, picturesPerSecond), () => {
             setChannel(undefined);
             again();
           });

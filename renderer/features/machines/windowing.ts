@@ -22,11 +22,12 @@ export function layOut(machines: Iterable<MachineInfo>, folded: ReadonlySet<stri
     if (members) members.push(machine);
     else groups.set(group, [machine]);
   }
+  const rank = ranksOf([...groups.values()].flat().map((machine) => machine.name));
   const names = [...groups.keys()].sort((a, b) => (a === "" ? 1 : b === "" ? -1 : byName.compare(a, b)));
   const rows: ListRow[] = [];
   let top = 0;
   for (const name of names) {
-    const members = groups.get(name)!.sort((a, b) => byName.compare(a.name, b.name) || a.id.localeCompare(b.id));
+    const members = groups.get(name)!.sort((a, b) => rank(a.name) - rank(b.name) || (a.id < b.id ? -1 : 1));
     const headed = name !== "" || names.length > 1;
     // What is searched for is shown even when its group is folded.
     const isFolded = headed && wanted === "" && folded.has(name);
@@ -43,6 +44,19 @@ export function layOut(machines: Iterable<MachineInfo>, folded: ReadonlySet<stri
     }
   }
   return { rows, height: top };
+}
+
+let ranks: ReadonlyMap<string, number> = new Map();
+
+/** The place of each name among all of them. The list is laid out with every change of a machine, and names rarely change. */
+function ranksOf(names: readonly string[]): (name: string) => number {
+  if (!names.every((name) => ranks.has(name))) {
+    const sorted = [...new Set(names)].sort(byName.compare);
+    let rank = 0;
+    // Names that differ in capitals only have one rank.
+    ranks = new Map(sorted.map((name, index) => [name, index > 0 && byName.compare(sorted[index - 1]!, name) !== 0 ? ++rank : rank]));
+  }
+  return (name) => ranks.get(name) ?? 0;
 }
 
 /** The rows that touch the stretch from `from` to `to`, found by halving: rows are in order. */
