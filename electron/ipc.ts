@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { BrowserWindow, MessageChannelMain, clipboard, dialog, ipcMain, shell, type FileFilter, type IpcMainInvokeEvent } from "electron";
 import * as z from "zod";
 import type { Log } from "../core/base/log";
-import { CloseAnswer, PickFileOptions, Preferences } from "../core/contract/desktop";
+import { CloseAnswer, PickFileOptions, PreferencesPatch } from "../core/contract/desktop";
 import { TerrariumError, toErrorData, type ErrorData } from "../core/contract/errors";
 import { MachineId } from "../core/contract/model";
 import { StreamRequest } from "../core/contract/procedures";
@@ -67,7 +67,7 @@ function handlers({ host, windows, preferences, closing }: Surroundings): Record
     }),
 
     preferences: handler(nothing, () => preferences.preferences),
-    setPreferences: handler(z.tuple([Preferences.partial().strict()]), ([patch]) => preferences.set(patch)),
+    setPreferences: handler(z.tuple([PreferencesPatch]), ([patch]) => preferences.set(patch)),
 
     pickFile: handler(z.tuple([PickFileOptions]), async ([{ title, kind }], window) => {
       const known = filters[kind];

@@ -5,16 +5,28 @@ import type { HostEvent, StreamRequest } from "./procedures";
 
 /** What belongs to the desktop alone and not to the host service: windows, dialogs, preferences. */
 
-export const Preferences = z.object({
-  theme: z.enum(["system", "dark", "light"]).default("system"),
+const preference = {
+  theme: z.enum(["system", "dark", "light"]),
   /** The key that gives keyboard and pointer back, as `KeyboardEvent.code`. */
-  hostKey: z.string().max(40).default("ControlRight"),
+  hostKey: z.string().max(40),
   /** How the guest's screen is scaled in its console window. */
-  consoleScale: z.enum(["fit", "one"]).default("fit"),
-  sidebarCollapsed: z.boolean().default(false),
+  consoleScale: z.enum(["fit", "one"]),
+  sidebarCollapsed: z.boolean(),
   selectedMachine: z.string().optional(),
   /** What closing with running machines did last; the dialog offers it first. */
-  onClose: z.enum(["ask", "keep", "save", "shutdown"]).default("ask"),
+  onClose: z.enum(["ask", "keep", "save", "shutdown"]),
+};
+
+/** What is to be changed. It has no defaults: what is not named stays as it is. */
+export const PreferencesPatch = z.strictObject(preference).partial();
+
+export const Preferences = z.object({
+  ...preference,
+  theme: preference.theme.default("system"),
+  hostKey: preference.hostKey.default("ControlRight"),
+  consoleScale: preference.consoleScale.default("fit"),
+  sidebarCollapsed: preference.sidebarCollapsed.default(false),
+  onClose: preference.onClose.default("ask"),
 });
 export type Preferences = z.infer<typeof Preferences>;
 

@@ -1,8 +1,9 @@
-import { lazy, Suspense, useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
+import { lazy, Suspense, useCallback, useDeferredValue, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { useConnection, useMachine, useMachines, usePreferences, useStore } from "../api/hooks";
 import { MachinePage, type MachineTab } from "../features/machines/MachinePage";
 import { RenameHost } from "../features/machines/rename";
 import { Welcome } from "../features/machines/Welcome";
+import { neighbourOf } from "../features/machines/windowing";
 import { Boundary } from "../ui/Boundary";
 import { ConfirmHost } from "../ui/confirm";
 import { Logo } from "../ui/Logo";
@@ -75,6 +76,15 @@ function Main() {
   const selectMachine = useCallback((id: string) => show({ kind: "machine", id }), [show]);
 
   const found = resolveView(view, machines, preferences.selectedMachine);
+  // When the machine that is looked at goes away, the one beside it takes its place.
+  const wantedId = view === undefined ? preferences.selectedMachine : view.kind === "machine" ? view.id : undefined;
+  const known = useRef(machines);
+  useLayoutEffect(() => {
+    const before = known.current;
+    known.current = machines;
+    const next = before && machines && wantedId !== undefined && !machines.has(wantedId) ? neighbourOf(wantedId, before, machines) : undefined;
+    if (next !== undefined) show({ kind: "machine", id: next });
+  }, [machines, wantedId, show]);
   // One object for one view, so that the sidebar is drawn again only when it changes.
   const kind = found?.kind;
   const foundId = found?.kind === "machine" ? found.id : undefined;

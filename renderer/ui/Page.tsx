@@ -13,7 +13,7 @@ export function Page({ title, about, actions, windowButtons, children }: { title
         </div>
         {actions}
       </header>
-      <div className="page-body">{children}</div>
+      <div className="page-body" role="region" aria-label={title} tabIndex={0}>{children}</div>
     </>
   );
 }

@@ -59,6 +59,14 @@ function ranksOf(names: readonly string[]): (name: string) => number {
   return (name) => ranks.get(name) ?? 0;
 }
 
+/** The machine that stood below `id` in the list of before and is still there, else the one above. */
+export function neighbourOf(id: string, before: ReadonlyMap<string, MachineInfo>, now: ReadonlyMap<string, MachineInfo>): string | undefined {
+  const order = layOut(before.values(), new Set(), "").rows.flatMap((row) => (row.kind === "machine" ? [row.key] : []));
+  const at = order.indexOf(id);
+  if (at < 0) return undefined;
+  return order.slice(at + 1).find((other) => now.has(other)) ?? order.slice(0, at).reverse().find((other) => now.has(other));
+}
+
 /** The rows that touch the stretch from `from` to `to`, found by halving: rows are in order. */
 export function rowsWithin(rows: readonly ListRow[], from: number, to: number): readonly ListRow[] {
   let low = 0;

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { ManualClock } from "../../../core/base/clock";
 import { createLog, silentLog } from "../../../core/base/log";
+import { PreferencesPatch } from "../../../core/contract/desktop";
 
 vi.mock("electron-store", () => ({ default: class {} }));
 const { PreferenceStore } = await import("../../../electron/preferences");
@@ -45,6 +46,15 @@ describe("preferences", () => {
     expect(store.preferences.theme).toBe("system");
     expect(store.place("main")).toEqual(place);
     expect(new PreferenceStore({ store: { places: { main: { x: "left" } } } }, silentLog, new ManualClock()).place("main")).toBeUndefined();
+  });
+
+  it("change by what a page names, and by nothing else", () => {
+    const store = new PreferenceStore({ store: {} }, silentLog, new ManualClock());
+    store.set(PreferencesPatch.parse({ theme: "light", consoleScale: "one" }));
+    store.set(PreferencesPatch.parse({ selectedMachine: "m" }));
+    expect(store.preferences).toMatchObject({ theme: "light", consoleScale: "one", selectedMachine: "m" });
+    expect(() => PreferencesPatch.parse({ theme: "pink" })).toThrow();
+    expect(() => PreferencesPatch.parse({ colour: "pink" })).toThrow();
   });
 
   it("remember a bounded number of windows", () => {

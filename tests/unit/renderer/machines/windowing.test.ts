@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { layOut, rowsWithin } from "../../../../renderer/features/machines/windowing";
+import { layOut, neighbourOf, rowsWithin } from "../../../../renderer/features/machines/windowing";
 import { fakeMachine } from "../../../support/fakeDesktop";
 
 const names = (rows: ReturnType<typeof layOut>["rows"]) => rows.map((row) => (row.kind === "group" ? `[${row.group}]` : row.machine.name));
@@ -44,5 +44,23 @@ describe("the layout of the machine list", () => {
   it("leaves no gap and no overlap between rows of a group", () => {
     const { rows } = layOut([fakeMachine("a", { config: { group: "g" } }), fakeMachine("b", { config: { group: "g" } })], new Set(), "");
     rows.slice(1).forEach((row, index) => expect(row.top).toBe(rows[index]!.top + rows[index]!.height));
+  });
+});
+
+describe("the machine beside one that went away", () => {
+  const all = new Map(["a", "b", "c", "d"].map((name) => fakeMachine(name)).map((machine) => [machine.id, machine]));
+  const idOf = (name: string): string => [...all.values()].find((machine) => machine.name === name)!.id;
+  const without = (...names: string[]) => new Map([...all].filter(([, machine]) => !names.includes(machine.name)));
+
+  it("is the next below, at the end of the list the one above", () => {
+    expect(neighbourOf(idOf("b"), all, without("b"))).toBe(idOf("c"));
+    expect(neighbourOf(idOf("b"), all, without("b", "c"))).toBe(idOf("d"));
+    expect(neighbourOf(idOf("d"), all, without("d"))).toBe(idOf("c"));
+    expect(neighbourOf(idOf("d"), all, without("b", "c", "d"))).toBe(idOf("a"));
+  });
+
+  it("does not exist when nothing is left, or nothing was there", () => {
+    expect(neighbourOf(idOf("a"), all, new Map())).toBeUndefined();
+    expect(neighbourOf("never seen", all, all)).toBeUndefined();
   });
 });
