@@ -87,8 +87,11 @@ function checkEngine(engine: EngineInfo): DoctorCheck {
 
 function checkNetworks({ networkModes }: DoctorContext): DoctorCheck {
   const available = networkModes.filter((mode) => mode.available).map((mode) => mode.mode);
-  const missing = networkModes.filter((mode) => !mode.available);
-  const detail = [`Available: ${available.join(", ") || "none"}.`, ...missing.map((mode) => `${mode.mode}: ${mode.reason ?? "not available"}`)].join(" ");
+  // Several modes may lack the same thing.
+  const byReason = new Map<string, string[]>();
+  for (const { mode, reason = "Not available on this computer." } of networkModes.filter((each) => !each.available)) byReason.set(reason, [...(byReason.get(reason) ?? []), mode]);
+  const missing = [...byReason].map(([reason, modes]) => `Not available: ${modes.join(", ")}. ${reason}`);
+  const detail = [`Available: ${available.join(", ") || "nothing"}.`, ...missing].join(" ");
   return { id: "networks", title: "Network modes", status: "ok", detail };
 }
 

@@ -33,6 +33,15 @@ export interface RunSurroundings {
   logEvent(what: string): void;
 }
 
+/** What became of the first disk, see `IdentityOutcome`. */
+const diskInWords: Readonly<Record<string, string>> = {
+  none: "it has no disk",
+  mounted: "its disk is at /data",
+  formatted: "its disk was empty, has a file system now and is at /data",
+  foreign: "its disk holds something else and is not at /data",
+  failed: "its disk is not at /data",
+};
+
 /** What the guest's processor does. */
 export type Motion = { readonly runs: true } | { readonly runs: false; readonly reason: PauseReason };
 
@@ -123,7 +132,8 @@ export class Run implements Disposable {
   async identify(identity: GuestIdentity): Promise<void> {
     const outcome = await this.guest.applyIdentity(identity, identityLimitMs);
     const { name, adapters } = this.around.config();
-    this.around.logEvent(`identity applied; ${outcome.spent}`);
+    this.around.logEvent(`the guest is ${outcome.hostname}; ${diskInWords[outcome.data] ?? outcome.data}`);
+    this.around.log.info(`${name}: steps of its identity, milliseconds in the guest: ${outcome.spent}`);
     for (const step of outcome.failed) this.around.log.warn(`${name}: a step of its identity failed: ${step}`);
     if (outcome.data === "failed" || outcome.data === "foreign") {
       this.around.notify({ level: "warning", message: `The first disk of ${name} is not at /data: ${outcome.reason ?? outcome.data}.`, remedy: "What it holds is untouched. Look at it from a shell in the guest." });

@@ -116,13 +116,16 @@ export async function comeUp(start: StartUp): Promise<void> {
       }
     } else if (held) run.identifyWhenUp(start.onGuestUp);
     else run.guest.watch();
-    around.logEvent(`started (${origin.from}) in ${watch.toString()}`);
+    around.logEvent(`started ${originInWords[origin.from]} in ${(watch.total / 1000).toFixed(1)} s`);
+    around.log.info(`${config.name}: steps of its start, milliseconds: ${watch.toString()}`);
   } finally {
     waits.dispose();
   }
 }
 
-/** Where the time of a start goes, for the machine's log. */
+const originInWords: Readonly<Record<Origin["from"], string>> = { cold: "from power on", "pre-booted": "from the pre-booted state", saved: "where it was saved" };
+
+/** Where the time of a start goes, for the log. */
 class StopWatch {
   private readonly began: number;
   private last: number;
@@ -138,8 +141,13 @@ class StopWatch {
     this.last = now;
   }
 
+  /** Milliseconds from the beginning to the last lap. */
+  get total(): number {
+    return this.last - this.began;
+  }
+
   toString(): string {
-    return `${Math.round(this.last - this.began)} ms: ${this.laps.join(", ")}`;
+    return this.laps.join(", ");
   }
 }
 
