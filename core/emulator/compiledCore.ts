@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { access, constants, mkdir, readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { access, constants, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInThisContext } from "node:vm";
@@ -48,49 +48,79 @@ export async function loadCore(files: CoreFiles, listener: CoreListener): Promis
   return core ?? compileWasm(wire);
 }
 
-/** Compiles the core with the optimizing compiler and writes it to `path`. For a process of its own. */
-export async function compileCore(wireFile: string, path: string): Promise<void> {
+/** Compiles the core with the optimizing compiler and writes it to `path`. For a process of its own. False when V8 does not take back what it has serialized. */
+export async function compileCore(wireFile: string, path: string): Promise<boolean> {
   const wire = await readFile(wireFile);
   setFlags(optimizing);
   const code = serialize(await compileWasm(wire));
-  if (!deserialize(code, wire)) throw new Error("V8 does not take back what it has serialized");
+  if (!deserialize(code, wire)) return false;
   await writeKept(path, code);
+  return true;
 }
 
 async function optimizedCore(wire: Buffer, path: string, files: CoreFiles, listener: CoreListener): Promise<WasmModule | undefined> {
-  const kept = (await readKept(path, listener)) ?? ((await make(path, files, listener)) ? await readKept(path, listener) : undefined);
-  // Kept empty: this V8 has been tried.
-  if (!kept || kept.length === 0) return undefined;
-  setFlags(optimizing);
-  const core = deserialize(kept, wire);
-  if (!core) listener.didLog("warn", `V8 refuses the compiled core in ${path}; v86 runs unoptimized`);
-  return core;
+  const kept = await readKept(path, listener);
+  if (kept?.length === 0) return undefined; // This V8 has been tried.
+  const core = kept && deserialize(kept, wire);
+  if (core) return core;
+  if (kept) listener.didLog("info", `V8 refuses the compiled core in ${path}, which another processor may have made; it is made again`);
+  if (!(await make(path, files, listener))) return undefined;
+  const made = await readKept(path, listener);
+  return made && deserialize(made, wire);
 }
 
-/** False when nothing can be kept. */
+/** Whether the core could be made. */
 async function make(path: string, files: CoreFiles, listener: CoreListener): Promise<boolean> {
   const began = performance.now();
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     await access(dirname(path), constants.W_OK);
-    try {
-      await promisify(execFile)(process.execPath, [files.compiler, files.wire, path]);
-    } catch (error) {
-      listener.didLog("warn", `v86's core cannot be optimized by this V8 (${process.versions.v8}): ${(error as Error).message}`);
-      await writeKept(path, new Uint8Array(0));
+    await removeOthers(path);
+    const failure = await runCompiler(files, path);
+    if (failure === undefined) {
+      listener.didLog("info", `compiled v86's core in ${Math.round(performance.now() - began)} ms, for this machine and those to come`);
+      return true;
     }
+    listener.didLog("warn", `v86's core stays unoptimized: ${failure.reason}`);
+    if (failure.isFinal) await writeKept(path, new Uint8Array(0));
   } catch (error) {
     listener.didLog("warn", `v86's core stays unoptimized, because its code could not be kept in ${path}: ${(error as Error).message}`);
-    return false;
   }
-  listener.didLog("info", `compiled v86's core in ${Math.round(performance.now() - began)} ms, for this machine and those to come`);
-  return true;
+  return false;
+}
+
+/** A V8 that does not like what it is given ends its process in one of these ways, and will do so again. */
+const crashes: readonly unknown[] = ["SIGABRT", "SIGTRAP", "SIGILL", "SIGSEGV"];
+/** Exit code of the compiler for a V8 that cannot serialize what it has compiled. */
+export const cannotSerialize = 3;
+/** Longer than a busy computer takes; whoever waits for a machine gets an unoptimized one then. Milliseconds. */
+const compilerLimit = 30_000;
+
+async function runCompiler(files: CoreFiles, path: string): Promise<{ reason: string; isFinal: boolean } | undefined> {
+  try {
+    await promisify(execFile)(process.execPath, [files.compiler, files.wire, path], { timeout: compilerLimit, killSignal: "SIGKILL" });
+    return undefined;
+  } catch (error) {
+    const { code, signal, message } = error as Error & { code?: unknown; signal?: unknown };
+    return { reason: `V8 ${process.versions.v8} did not compile it (${String(signal ?? code)}): ${message}`, isFinal: code === cannotSerialize || crashes.includes(signal) };
+  }
+}
+
+/** Cores of other versions of v86, for the same V8. */
+async function removeOthers(path: string): Promise<void> {
+  const own = basename(path);
+  const family = familyOf();
+  for (const name of await readdir(dirname(path))) if (name.startsWith(family) && name !== own) await rm(join(dirname(path), name), { force: true });
 }
 
 /** What V8's code depends on; V8 checks its version, its flags and what the processor can do once more. */
 function nameFor(wire: Buffer): string {
   const flags = checksum(Buffer.from(optimizing.join(" ")));
-  return ["core", process.versions.v8, process.platform, process.arch, checksum(wire).toString(16), flags.toString(16)].join("-");
+  return `${familyOf()}${checksum(wire).toString(16)}-${flags.toString(16)}`;
+}
+
+function familyOf(): string {
+  return `core-${process.versions.v8}-${process.platform}-${process.arch}-`;
 }
 
 const sumBytes = 8;
@@ -136,6 +166,7 @@ function serialize(core: WasmModule): Uint8Array {
 
 /** Undefined when V8 refuses it: another version made it, or one with other flags, or for another processor. */
 function deserialize(code: Uint8Array, wire: Uint8Array): WasmModule | undefined {
+  setFlags(optimizing);
   const call = native<[ArrayBuffer, Uint8Array], WasmModule | undefined>("code, wire", "%DeserializeWasmModule(code, wire)");
   return call(new Uint8Array(code).buffer as ArrayBuffer, new Uint8Array(wire));
 }

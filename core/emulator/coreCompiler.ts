@@ -1,10 +1,10 @@
-import { compileCore } from "./compiledCore";
+import { cannotSerialize, compileCore } from "./compiledCore";
 
 /** `coreCompiler WASM PATH`: makes the optimized core once; machine processes find it at PATH. */
 async function main(): Promise<void> {
   const [wire, path] = process.argv.slice(2);
   if (wire === undefined || path === undefined) throw new Error("usage: coreCompiler WASM PATH");
-  await compileCore(wire, path);
+  if (!(await compileCore(wire, path))) process.exitCode = cannotSerialize;
 }
 
 main().catch((error: unknown) => {

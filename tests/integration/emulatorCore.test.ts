@@ -1,7 +1,8 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { checksum } from "../../core/emulator/stateFormat";
 import { emulatorScript, startEmulator, type EmulatorOptions } from "../support/emulatorProcess";
 
 describe("the optimized core of the emulator", () => {
@@ -45,15 +46,48 @@ describe("the optimized core of the emulator", () => {
     }
   });
 
+  it("is made again when V8 refuses it, as one that was made for another processor", async () => {
+    await logOfStart(folder);
+    const path = keptIn(folder)[0] ?? "";
+    const other = Buffer.from("no code of this V8 at all, but whole");
+    writeFileSync(path, Buffer.concat([sumOf(other), other]));
+    expect(await logOfStart(folder)).toMatch(/V8 refuses[^]*compiled v86's core/);
+    expect(await logOfStart(folder)).not.toMatch(/core/);
+  });
+
+  it("takes the place of cores of other versions of v86", async () => {
+    await logOfStart(folder);
+    const path = keptIn(folder)[0] ?? "";
+    const older = path.replace(/[0-9a-f]+-[0-9a-f]+$/, "0-0");
+    renameSync(path, older);
+    writeFileSync(join(folder, "core-of-another-v8"), "");
+    await logOfStart(folder);
+    expect(keptIn(folder).sort()).toEqual([path, join(folder, "core-of-another-v8")].sort());
+  });
+
   it("does without where V8 cannot make it, and does not try again", async () => {
+    const options = withCompiler("process.abort()");
+    expect(await logOfStart(join(folder, "cache"), options)).toMatch(/core stays unoptimized/);
+    expect(await logOfStart(join(folder, "cache"), options)).not.toMatch(/core/);
+  });
+
+  it("does without once when its compiler was ended, and tries again", async () => {
+    const options = withCompiler('process.kill(process.pid, "SIGKILL")');
+    for (let start = 0; start < 2; start++) {
+      const log = await logOfStart(join(folder, "cache"), options);
+      expect(log).toMatch(/core stays unoptimized.*SIGKILL/);
+      expect(log).not.toMatch(/compiled/);
+    }
+  });
+
+  /** The emulator with another compiler of its core. */
+  function withCompiler(script: string): EmulatorOptions {
     const out = join(folder, "out");
     mkdirSync(out);
     for (const name of ["emulator.cjs", "emulatorWorker.cjs", "v86.wasm"]) copyFileSync(join(dirname(emulatorScript), name), join(out, name));
-    writeFileSync(join(out, "emulatorCore.cjs"), "process.abort()");
-    const options = { script: join(out, "emulator.cjs") };
-    expect(await logOfStart(join(folder, "cache"), options)).toMatch(/cannot be optimized by this V8/);
-    expect(await logOfStart(join(folder, "cache"), options)).not.toMatch(/core/);
-  });
+    writeFileSync(join(out, "emulatorCore.cjs"), script);
+    return { script: join(out, "emulator.cjs") };
+  }
 
   it("does without where nothing can be kept", async () => {
     const file = join(folder, "file");
@@ -74,6 +108,14 @@ async function logOfStart(codeCache: string, options: EmulatorOptions = {}): Pro
   } finally {
     emulator.dispose();
   }
+}
+
+/** As the file's head has it: length and checksum. */
+function sumOf(code: Buffer): Buffer {
+  const sum = Buffer.alloc(8);
+  sum.writeUInt32LE(code.length, 0);
+  sum.writeUInt32LE(checksum(code), 4);
+  return sum;
 }
 
 function keptIn(folder: string): string[] {
