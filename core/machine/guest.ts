@@ -15,6 +15,8 @@ const strangerPausesMs = [2000, 5000, 10_000, 20_000, 40_000, 60_000];
 /** Pauses between looks at a guest whose agent answers; the last one goes on. Addresses come soon after the start. */
 const refreshPausesMs = [1000, 2000, 4000, 8000, 15_000, 30_000];
 const answerMs = 10_000;
+/** More steps than an identity has, and few enough to be logged one by one. */
+const maxFailedSteps = 32;
 /** Output of one stream of a command that is passed on, bytes. */
 const maxOutputBytes = 1024 * 1024;
 const execPausesMs = [10, 20, 40, 80, 150, 250];
@@ -112,6 +114,7 @@ export class Guest implements Disposable {
         hostKey: identity.hostKey.toString("base64"),
         authorizedKeys: identity.authorizedKeys.map((line) => `${line}\n`).join(""),
         macs: identity.macs,
+        blankDisk: identity.blankDisk,
         time: Math.round(this.clock.now()),
       },
       timeoutMs,
@@ -123,7 +126,7 @@ export class Guest implements Disposable {
       data: text(data["state"], 32) ?? "unknown",
       spent: isRecord(fields["milliseconds"]) ? (text(JSON.stringify(fields["milliseconds"]), 300) ?? "") : "",
       reason: text(data["reason"], 300),
-      failed: Array.isArray(fields["failed"]) ? fields["failed"].map((entry) => text(entry, 300) ?? "a step without a name") : [],
+      failed: Array.isArray(fields["failed"]) ? fields["failed"].slice(0, maxFailedSteps).map((entry) => text(entry, 300) ?? "a step without a name") : [],
     };
   }
 

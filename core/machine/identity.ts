@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
-import { access, mkdir, readFile } from "node:fs/promises";
+import { access, mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { MachineConfig } from "../contract/model";
+import { topLayer } from "../engine/engine";
 import { isMissing } from "../storage/fileErrors";
 import { writeFileAtomically } from "../storage/atomicFile";
 import { authorizedKeysLine, dropbearHostKey, generateEd25519, openSshPrivateKey, parseDropbearHostKey, type Ed25519Key } from "./sshKeys";
@@ -21,6 +22,8 @@ export interface GuestIdentity {
   readonly authorizedKeys: readonly string[];
   /** By adapter slot; slots without an adapter are absent. */
   readonly macs: readonly string[];
+  /** Nothing was ever written to the first disk, so that the guest may make a file system on it. */
+  readonly blankDisk: boolean;
 }
 
 /** Letters of the Latin script that do not come apart into a plain one and an accent. */
@@ -57,7 +60,23 @@ export async function guestIdentity(config: MachineConfig, folder: string, autho
     hostKey: dropbearHostKey(await hostKey(folder, config.id)),
     authorizedKeys,
     macs: config.adapters.map((adapter) => adapter.mac),
+    blankDisk: await isBlank(config, folder),
   };
+}
+
+/** Whether the first disk is a raw image without any content: a file of zeroes that the host's file system never had to store. */
+async function isBlank(config: MachineConfig, folder: string): Promise<boolean> {
+  const [disk] = config.disks;
+  if (disk?.layers.length !== 1) return false;
+  const { file, format } = topLayer(disk, folder);
+  if (format !== "raw") return false;
+  try {
+    return (await stat(file)).blocks === 0;
+  } catch (error) {
+    // The machine process has said so, or will: it opens the disk.
+    if (isMissing(error)) return false;
+    throw error;
+  }
 }
 
 /** The machine's SSH host key, made when it is missing or unreadable. Its file bears the machine's id, so that a copied folder, which gets another id, gets another key. */

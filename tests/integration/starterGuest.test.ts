@@ -26,6 +26,7 @@ const identities = {
     authorizedKeys: "",
     macs: ["52:54:00:aa:00:00", "52:54:00:aa:00:01", "52:54:00:aa:00:02", "52:54:00:aa:00:03"],
     time: 1_900_000_000_000,
+    blankDisk: true,
   },
   moss: {
     hostname: "old-moss",
@@ -34,6 +35,7 @@ const identities = {
     authorizedKeys: "",
     macs: ["52:54:00:bb:00:00", "52:54:00:bb:00:01", "52:54:00:bb:00:02", "52:54:00:bb:00:03"],
     time: 1_900_000_000_000,
+    blankDisk: true,
   },
 };
 type Identity = (typeof identities)["fern"];
@@ -94,7 +96,7 @@ async function wake(disk?: string): Promise<Guest> {
   return { machine, agent, disk: file };
 }
 
-async function become(guest: Guest, identity: Partial<Identity> & object = identities.fern): Promise<IdentityAnswer> {
+async function become(guest: Guest, identity: Partial<Identity> = identities.fern): Promise<IdentityAnswer> {
   const answer = await guest.agent.call<IdentityAnswer>("terrarium-identity", identity);
   expect(answer.failed ?? []).toEqual([]);
   return answer;
@@ -171,6 +173,21 @@ describe("the starter guest", () => {
     closeSync(handle);
     expect((await become(foreign)).data).toMatchObject({ state: "foreign" });
     expect(bytesAt(foreign.disk, 440, 13).toString()).toBe("a boot sector");
+  });
+
+  it("formats no disk that holds something anywhere, whether the host says so or nobody does", async () => {
+    const middle = 5 * 1024 * 1024;
+    const { blankDisk: _said, ...identity } = identities.fern;
+    for (const said of [{ blankDisk: false }, {}]) {
+      const guest = await wake();
+      const handle = openSync(guest.disk, "r+");
+      writeSync(handle, "somebody's work", middle);
+      closeSync(handle);
+      expect((await become(guest, { ...identity, ...said })).data).toMatchObject({ state: "foreign" });
+      expect(bytesAt(guest.disk, middle, 15).toString()).toBe("somebody's work");
+      expect(bytesAt(guest.disk, 1024, 1024).every((byte) => byte === 0)).toBe(true);
+    }
+    expect((await become(await wake(), identities.fern)).data).toMatchObject({ state: "formatted" });
   });
 
   it("speaks the guest agent's protocol, and survives what is none", async () => {

@@ -1,5 +1,5 @@
 import { generateKeyPairSync, createPublicKey, sign, verify } from "node:crypto";
-import { readFile, stat, unlink } from "node:fs/promises";
+import { open, readFile, stat, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -42,6 +42,23 @@ describe("a guest's identity", () => {
     expect(first.seed).toHaveLength(64);
     expect(first.machineId).toBe(machineIdFor(config.id));
     expect((await stat(join(folder.path, "seed", `dropbear_ed25519_${config.id}`))).mode & 0o777).toBe(0o600);
+  });
+
+  it("says of the first disk whether anything was ever written to it", async () => {
+    const file = join(folder.path, "disk.raw");
+    const config = makeConfig({ disks: [{ id: "disk0", sizeBytes: 1 << 20, layers: [{ file: "disk.raw", format: "raw" }] }] });
+    const isBlank = async () => (await guestIdentity(config, folder.path, [])).blankDisk;
+    expect(await isBlank()).toBe(false);
+    await writeFile(file, "");
+    await truncate(file, 1 << 20);
+    expect(await isBlank()).toBe(true);
+    const handle = await open(file, "r+");
+    await handle.write("x", 500_000);
+    await handle.sync();
+    await handle.close();
+    expect(await isBlank()).toBe(false);
+    const layered = makeConfig({ disks: [{ id: "disk0", sizeBytes: 1 << 20, layers: [{ file: "disk.raw", format: "raw" }, { file: "top.qcow2", format: "qcow2" }] }] });
+    expect((await guestIdentity(layered, folder.path, [])).blankDisk).toBe(false);
   });
 
   it("differs in everything from that of a copy, which has another id", async () => {

@@ -1,6 +1,7 @@
 package Terrarium::Disk;
 # The first disk becomes /data. One that is empty is formatted; one that holds anything at all is only ever mounted, and
-# only when it holds an ext file system.
+# only when it holds an ext file system. Whether a disk is empty the host knows at once: it has made it and nothing was
+# ever written to it. Where no host says so all of the disk is read, because what it holds may lie anywhere.
 use strict;
 use warnings;
 use Terrarium::System;
@@ -18,12 +19,14 @@ my $ext_superblock = 1024;
 my ($ext_magic, $ext_has_errors) = (0xef53, 2);
 
 # What became of the disk: { state => "none" | "mounted" | "formatted" | "foreign" | "failed", ... }.
+# blank: 1 when the host knows that nothing was ever written to it, 0 when it knows otherwise, undef when nobody says.
 sub bind {
+    my ($blank) = @_;
     my $error = load_modules("disk") || load_modules("blockDriver") || bind_driver();
     return { state => "failed", reason => $error } if $error;
     return { state => "none" } unless -b $device;
     return { state => "mounted", device => $device } if is_mounted();
-    my $content = content();
+    my $content = content($blank);
     return { state => "failed", device => $device, reason => $content->{error} } if $content->{error};
     return { state => "foreign", device => $device, reason => $content->{what} } if $content->{what};
     my $state = "mounted";
@@ -80,6 +83,7 @@ sub is_mounted {
 
 # { empty } or { has_errors } (an ext file system) or { what } (something else) or { error }.
 sub content {
+    my ($blank) = @_;
     open(my $disk, "<:raw", $device) or return { error => "$device: $!" };
     my $size = sysseek $disk, 0, 2;
     return { error => "$device has no size" } unless $size;
@@ -90,7 +94,10 @@ sub content {
         return { has_errors => $state & $ext_has_errors ? 1 : 0 };
     }
     my $end = $size > $signs_at_end ? $size - $signs_at_end : 0;
-    for my $part ([0, $signs_at_start], [$end, $signs_at_end]) {
+    # Its beginning and its end are looked at in any case, whatever the host says.
+    my @parts = ([0, $signs_at_start], [$end, $signs_at_end]);
+    push @parts, [0, $size] unless defined $blank;
+    for my $part (@parts) {
         my ($at, $left) = @$part;
         while ($left > 0 && $at < $size) {
             my $bytes = read_at($disk, $at, 128 * $kib);
@@ -101,6 +108,8 @@ sub content {
             $left -= length $bytes;
         }
     }
+    return { what => "nothing is at its beginning, but it is not new; mke2fs $device makes a file system on it, and takes all it may hold" }
+        if defined $blank && !$blank;
     return { empty => 1 };
 }
 

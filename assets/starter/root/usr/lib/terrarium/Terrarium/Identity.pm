@@ -52,6 +52,10 @@ sub checked {
             unless Terrarium::Json::is_number($given->{time}) && ${ $given->{time} } =~ /\A[0-9]{1,13}\z/;
         $identity{time} = ${ $given->{time} };
     }
+    if (defined $given->{blankDisk}) {
+        die "'blankDisk' is not true or false\n" unless Terrarium::Json::is_boolean($given->{blankDisk});
+        $identity{blankDisk} = ${ $given->{blankDisk} } ? 1 : 0;
+    }
     return \%identity;
 }
 
@@ -79,7 +83,7 @@ sub apply {
     $step->(hostKey => sub { set_keys($identity) });
     $step->(machineId => sub { Terrarium::System::write_file("/etc/machine-id", "$identity->{machineId}\n", 0644) })
         if defined $identity->{machineId};
-    $step->(disk => sub { $data = Terrarium::Disk::bind(); return $data->{state} eq "failed" ? $data->{reason} : "" });
+    $step->(disk => sub { $data = Terrarium::Disk::bind($identity->{blankDisk}); return $data->{state} eq "failed" ? $data->{reason} : "" });
 
     unlink $hold;
     $renamed = !$was_held && Terrarium::Facts::host_name() ne $old_name;
