@@ -1,4 +1,5 @@
 import { isNoSpace, type BlockDevice } from "../storage/blockDevice";
+import { BounceBuffers } from "./bounceBuffers";
 import type { GuestMemory } from "./guestMemory";
 import type { DiskFailure, DiskStatistics } from "./messages";
 import {
@@ -9,16 +10,22 @@ import type { V86Cpu, V86Virtio, V86VirtioClass } from "./v86Internals";
 /**
  * A disk as a virtio block device (VIRTIO 1.1, 5.2) on a `BlockDevice`.
  *
- * Theory of operation. The guest's notification hands over all waiting requests; each runs on its own and is answered
- * when its block operation settles, in any order. A failed read is reported to the guest. A failed write or flush is
+ * Theory of operation. The guest's notification hands over the waiting requests; each runs on its own and is answered
+ * when its block operation settles, in any order. What a guest asks for costs our memory, and many entries of its queue
+ * may point at the same memory of its own: requests beyond `maxBytesInFlight` or the queue's size stay in the queue, and
+ * every end of a request looks there again. A failed read is reported to the guest. A failed write or flush is
  * not: it is kept in `stalled`, the machine stops, and the request runs again when the machine does, so that a full
- * disk loses nothing (QEMU's `werror=stop`). A reset by the driver forgets every request: `generation` tells the
- * answers of a forgotten request apart.
+ * disk loses nothing (QEMU's `werror=stop`); nothing more is taken on until then. A reset by the driver forgets every
+ * request: `generation` tells the answers of a forgotten request apart, which counts until its operation has settled.
  */
 const sectorBytes = 512;
 const headerBytes = 16;
 /** Larger requests are refused: no driver makes them, and our memory is not the guest's to ask for. */
-const maxRequestBytes = 16 * 1024 * 1024;
+export const maxRequestBytes = 16 * 1024 * 1024;
+/** Far more than keeps a disk busy: Linux reads ahead and writes back in requests of half a megabyte. */
+export const maxBytesInFlight = 32 * 1024 * 1024;
+/** Buffers kept for the next requests, in bytes. */
+const maxBytesKept = 8 * 1024 * 1024;
 
 const requestRead = 0;
 const requestWrite = 1;
@@ -33,8 +40,17 @@ const featureReadOnly = 5;
 const featureBlockSize = 6;
 const featureFlush = 9;
 
-const queueSize = 1024;
+/** Also the most requests in flight: a driver that keeps to its queue has no more. */
+export const queueSize = 1024;
 const maxSegments = 126;
+
+interface Request {
+  readonly chain: DescriptorChain;
+  readonly type: number;
+  readonly offset: number;
+  /** Bytes to read or write; 0 for a request without data, and for one that is refused. */
+  readonly length: number;
+}
 
 export class Disk {
   readonly device: V86Virtio;
@@ -44,13 +60,15 @@ export class Disk {
   };
   private inFlight = 0;
   private stalled: DescriptorChain[] = [];
+  /** Of the stalled those that run again and have not found room yet. */
+  private retrying: DescriptorChain[] = [];
   private idle: (() => void)[] = [];
   private generation = 0;
   private readonly header = new Uint8Array(headerBytes);
   private readonly headerView = new DataView(this.header.buffer);
   private readonly status = new Uint8Array(1);
   /** Bounce buffers by size: wasm memory may move while the system reads into it. */
-  private readonly pool = new Map<number, Uint8Array[]>();
+  private readonly buffers = new BounceBuffers(maxBytesInFlight, maxBytesKept);
 
   constructor(
     readonly id: string,
@@ -81,12 +99,13 @@ export class Disk {
       features: [featureSegments, featureBlockSize, featureFlush, ...(storage.readOnly ? [featureReadOnly] : [])],
       queueSizes: [queueSize],
       config: config.map(([bytes, name, value]) => field(bytes, name, () => value)),
-      notify: () => this.serve(),
+      notify: () => this.takeOn(),
     });
     const reset = this.device.reset.bind(this.device);
     this.device.reset = () => {
       this.generation++;
       this.stalled = [];
+      this.retrying = [];
       reset();
     };
   }
@@ -103,7 +122,7 @@ export class Disk {
     return { id: this.id, ...this.statistics };
   }
 
-  /** Settles when no block operation is running; stalled requests stay. */
+  /** Settles when no block operation is running and no request waits for room; stalled requests stay. */
   drain(): Promise<void> {
     return this.inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.idle.push(resolve));
   }
@@ -115,8 +134,8 @@ export class Disk {
 
   /** Runs the requests again that failed; call it when the machine runs again. */
   retry(): void {
-    for (const chain of this.stalled.splice(0)) this.begin(chain);
-    this.device.queues[0]?.flush_replies();
+    this.retrying = [...this.stalled.splice(0), ...this.retrying];
+    this.takeOn();
   }
 
   async close(): Promise<void> {
@@ -125,7 +144,7 @@ export class Disk {
   }
 
   save(): unknown {
-    return { virtio: saveVirtio(this.device), stalled: this.stalled.map((chain) => chain.head), size: this.storage.size };
+    return { virtio: saveVirtio(this.device), stalled: [...this.stalled, ...this.retrying].map((chain) => chain.head), size: this.storage.size };
   }
 
   restore(state: unknown): void {
@@ -134,32 +153,46 @@ export class Disk {
     const queue = this.device.queues[0];
     if (!queue) return;
     this.stalled = stalled.flatMap((head) => readChain(this.memory, queue, head) ?? []);
+    this.retrying = [];
   }
 
-  private serve(): void {
+  /** Begins what there is room for: first what has failed before, then what waits in the queue. */
+  private takeOn(): void {
     const queue = this.device.queues[0];
-    if (!queue) return;
-    takeRequests(this.memory, this.device, queue, (chain) => {
-      this.begin(chain);
-      return true;
-    });
+    if (!queue || this.stalled.length > 0) return;
+    while (this.retrying[0] && this.begin(this.retrying[0])) this.retrying.shift();
+    if (this.retrying.length === 0) takeRequests(this.memory, this.device, queue, (chain) => this.begin(chain));
     queue.flush_replies();
   }
 
-  /** Starts a request, or answers it at once when it needs no storage. */
-  private begin(chain: DescriptorChain): void {
+  /** Starts a request, or answers it at once when it needs no storage; false when there is no room for it now. */
+  private begin(chain: DescriptorChain): boolean {
     if (chain.readableBytes < headerBytes || chain.writableBytes < 1) {
       this.device.needs_reset();
-      return;
+      return true;
     }
+    const request = this.parse(chain);
+    if (this.inFlight >= queueSize || (request.length > 0 && !this.buffers.hasRoom(request.length))) return false;
+    this.perform(request);
+    return true;
+  }
+
+  private parse(chain: DescriptorChain): Request {
     gather(this.memory, chain, 0, this.header);
     const type = this.headerView.getUint32(0, true);
     const offset = (this.headerView.getUint32(8, true) + this.headerView.getUint32(12, true) * 2 ** 32) * sectorBytes;
+    const wanted = type === requestRead ? chain.writableBytes - 1 : type === requestWrite ? chain.readableBytes - headerBytes : 0;
+    const inside = wanted % sectorBytes === 0 && wanted <= maxRequestBytes && offset + wanted <= this.storage.size;
+    return { chain, type, offset, length: inside && !(type === requestWrite && this.storage.readOnly) ? wanted : 0 };
+  }
+
+  private perform(request: Request): void {
+    const { chain, type, length } = request;
     switch (type) {
       case requestRead:
-        return this.read(chain, offset, chain.writableBytes - 1);
+        return length > 0 ? this.read(request) : this.answer(chain, statusIoError, 0);
       case requestWrite:
-        return this.write(chain, offset, chain.readableBytes - headerBytes);
+        return length > 0 ? this.write(request) : this.answer(chain, statusIoError, 0);
       case requestFlush:
         this.statistics.flushes++;
         return this.run(chain, "flush", this.flush());
@@ -170,18 +203,16 @@ export class Disk {
     }
   }
 
-  private read(chain: DescriptorChain, offset: number, length: number): void {
-    if (!this.isInside(offset, length)) return this.answer(chain, statusIoError, 0);
-    const buffer = this.takeBuffer(length);
+  private read({ chain, offset, length }: Request): void {
+    const buffer = this.buffers.take(length);
     const data = buffer.subarray(0, length);
     this.statistics.reads++;
     this.statistics.readBytes += length;
     this.run(chain, "read", this.storage.read(offset, data), length, data, buffer);
   }
 
-  private write(chain: DescriptorChain, offset: number, length: number): void {
-    if (!this.isInside(offset, length) || this.storage.readOnly) return this.answer(chain, statusIoError, 0);
-    const buffer = this.takeBuffer(length);
+  private write({ chain, offset, length }: Request): void {
+    const buffer = this.buffers.take(length);
     const data = buffer.subarray(0, length);
     gather(this.memory, chain, headerBytes, data);
     this.statistics.writes++;
@@ -216,8 +247,9 @@ export class Disk {
         }
         this.device.queues[0]?.flush_replies();
       }
-      if (buffer) this.pool.get(buffer.length)?.push(buffer);
+      if (buffer) this.buffers.giveBack(buffer);
       this.inFlight--;
+      this.takeOn();
       if (this.inFlight === 0) for (const resolve of this.idle.splice(0)) resolve();
     };
     work.then(() => finish(), finish);
@@ -247,17 +279,5 @@ export class Disk {
     this.status[0] = status;
     scatter(this.memory, chain, chain.writableBytes - 1, this.status);
     this.device.queues[0]?.push_reply({ head_idx: chain.head, length_written: written + 1 });
-  }
-
-  private isInside(offset: number, length: number): boolean {
-    return length > 0 && length % sectorBytes === 0 && length <= maxRequestBytes && offset + length <= this.storage.size;
-  }
-
-  private takeBuffer(length: number): Uint8Array {
-    let size = 4096;
-    while (size < length) size *= 2;
-    let free = this.pool.get(size);
-    if (!free) this.pool.set(size, (free = []));
-    return free.pop() ?? new Uint8Array(size);
   }
 }
