@@ -19,8 +19,18 @@ export class Emitter<T> implements Disposable {
     return this.listeners.size > 0;
   }
 
+  /** Tells every listener, also when one of them throws; what was thrown is thrown again afterwards. */
   fire(value: T): void {
-    for (const listener of [...this.listeners]) listener(value);
+    const failures: unknown[] = [];
+    for (const listener of [...this.listeners]) {
+      try {
+        listener(value);
+      } catch (failure) {
+        failures.push(failure);
+      }
+    }
+    if (failures.length > 1) throw new AggregateError(failures, "some listeners failed");
+    if (failures.length === 1) throw failures[0];
   }
 
   dispose(): void {

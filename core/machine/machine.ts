@@ -1,46 +1,30 @@
-import { appendFile, mkdir, readFile, stat } from "node:fs/promises";
+import { appendFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
 import { Emitter, type Event } from "../base/emitter";
-import type { Log } from "../base/log";
+import type { ProcessIdentity } from "../base/processes";
 import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors";
-import type { JobInfo, MachineConfig, MachineInfo, MachineState, Notice, PauseReason } from "../contract/model";
+import type { JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason } from "../contract/model";
 import { isLive, refusal, type MachineCommand } from "../contract/states";
-import { machineSockets, type Engine, type EngineTable, type GuestFiles, type MachineSockets } from "../engine/engine";
-import { isMissing } from "../storage/fileErrors";
-import type { JobControl, Jobs } from "./jobs";
+import { machineSockets, type Engine, type MachineSockets } from "../engine/engine";
+import { describeCrash } from "./crash";
+import type { JobControl } from "./jobs";
 import { readLogEnd } from "./logEnd";
 import { bytesOnDisk, type RegisteredMachine } from "./machineFolders";
 import { saveState } from "./migration";
-import type { PreBootedStates } from "./preBooted";
-import { Run, type Motion, type RunSurroundings } from "./run";
+import { endOrphan } from "./orphan";
+import { Run, within, type Motion, type RunSurroundings } from "./run";
 import { readRunRecord, recordedProcess, writeRunRecord, type RunRecord } from "./runRecord";
 import { SavedState, savedDifference, savedFacts } from "./saved";
 import { Screen } from "./screen";
 import { recordedEnd, Session, type SessionEnd } from "./session";
 import { comeUp, StateUnusable, type Origin } from "./startUp";
+import type { Surroundings } from "./surroundings";
 
-/** What a machine needs of the host service around it. */
-export interface Surroundings {
-  readonly engines: EngineTable;
-  readonly jobs: Jobs;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** The folder of this machine's sockets. */
-  runDir(id: string): string;
-  /** Firmware and starter guest. @throws TerrariumError `unavailable`. */
-  guestFiles(): GuestFiles;
-  states(): PreBootedStates | undefined;
-  /** Lines of `authorized_keys` for the guest. */
-  authorizedKeys(): Promise<readonly string[]>;
-  /** @throws TerrariumError when the machine cannot be started on this host now. */
-  checkStart(machine: RegisteredMachine, config: MachineConfig): Promise<void>;
-  notify(notice: Pick<Notice, "level" | "message" | "remedy" | "machineId">): void;
-  /** Makes the pre-booted state for machines like this one, for the next time. */
-  prepareForNextTime(config: MachineConfig): void;
-}
-
+/** How long pulling the plug takes at most when the machine process does not answer, and what of that a job and a last picture may take. */
+const powerOffMs = 10_000;
+const powerOffJobMs = 4000;
+const powerOffPictureMs = 2000;
 const discardRemedy = "Discard the saved state; the machine then boots as after a power cut.";
 
 /**
@@ -100,6 +84,10 @@ export class Machine {
     return isLive(this.state);
   }
 
+  private get serialLog(): string {
+    return join(this.folder, "logs", "serial0.log");
+  }
+
   get displaySocket(): string {
     return this.sockets.display;
   }
@@ -140,10 +128,10 @@ export class Machine {
     if (because !== undefined) throw new TerrariumError(refusal(command, { state: this.state }) === undefined ? "busy" : "illegal-state", because);
   }
 
-  /** Does `work` when what was asked before it is done, if the machine still allows `command` then. */
-  inTurn<T>(command: MachineCommand, work: () => Promise<T> | T): Promise<T> {
+  /** Does `work` when what was asked before it is done, if the machine still allows `command` then; undefined is always allowed. */
+  inTurn<T>(command: MachineCommand | undefined, work: () => Promise<T> | T): Promise<T> {
     const mine = this.turn.then(() => {
-      this.require(command);
+      if (command !== undefined) this.require(command);
       return work();
     });
     this.turn = mine.then(
@@ -161,22 +149,26 @@ export class Machine {
     if (this.state === "broken") return;
     const record = await readRunRecord(this.folder);
     if (record === undefined || record.end !== undefined) this.problem = record?.end?.problem;
-    else if (await this.takeOver(record)) return;
+    else {
+      await this.discardUsed(record);
+      if (await this.takeOver(record)) return;
+    }
+    await endOrphan(this.sockets, this.serialLog, this.around);
     await this.rest();
   }
 
   /** Starts the machine as a job. */
   start(): Promise<JobInfo> {
     return this.inTurn("start", () => {
-      const before = { state: this.state, problem: this.problem };
+      const problemBefore = this.problem;
       return this.around.jobs.run({ kind: "start", title: `Start ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
         this.enter("starting");
         try {
           await this.bringUp(job);
         } catch (error) {
           await this.abandon();
-          this.problem = before.problem;
-          this.enter(before.state);
+          this.problem = problemBefore;
+          await this.rest();
           this.logEvent(`could not start: ${toErrorData(error).message}`);
           throw error;
         }
@@ -226,14 +218,20 @@ export class Machine {
   /** Pulls the plug. A job that works on the machine is cancelled first. */
   async powerOff(): Promise<void> {
     this.require("powerOff");
-    const job = this.around.jobs.holder(this.id);
-    if (job?.cancellable) await this.around.jobs.cancel(job.id);
+    const { clock, jobs } = this.around;
+    const deadline = clock.monotonic() + powerOffMs;
+    const job = jobs.holder(this.id);
+    // A job of a machine process that does not answer ends with the process.
+    const jobEnd = job?.cancellable ? jobs.cancel(job.id) : undefined;
+    if (jobEnd) await within(powerOffJobMs, clock, jobEnd);
     const { run } = this;
-    if (!run) return;
-    this.logEvent("powered off");
-    await this.keepPicture(run);
-    await run.session.quit(this.around.clock);
-    await this.didEnd(run, { kind: "asked" });
+    if (run) {
+      this.logEvent("powered off");
+      if (!run.unresponsive) await this.keepPicture(run, powerOffPictureMs);
+      await run.session.quit(clock, deadline - clock.monotonic());
+      await this.didEnd(run, { kind: "asked" });
+    }
+    await jobEnd;
   }
 
   /** Saves memory and devices, as a job. Cancelling lets the guest go on. */
@@ -255,13 +253,16 @@ export class Machine {
           job.signal.throwIfAborted();
           await saved.commit(savedFacts(config, engine.id, { savedAt: this.around.clock.now(), identified: run.identified }));
         } catch (error) {
-          await saved.discard();
-          if (wasRunning && this.run === run && !run.session.qmp.isClosed) await run.cont();
-          this.quiet = false;
+          try {
+            await saved.discard();
+          } finally {
+            if (wasRunning && this.run === run && !run.session.qmp.isClosed) await this.goOn(run);
+          }
           throw error;
+        } finally {
+          this.quiet = false;
         }
         // The state is safe: from here on there is no way back.
-        this.quiet = false;
         await run.session.quit(this.around.clock);
         this.logEvent("saved");
         await this.didEnd(run, { kind: "asked" });
@@ -314,11 +315,16 @@ export class Machine {
     return readLogEnd(join(this.folder, "logs", `${log}.log`), maxBytes);
   }
 
-  /** Lets go of the machine; a machine process lives on. */
-  release(): void {
-    this.store.dispose();
-    this.run?.dispose();
+  /** Lets go of the machine; a machine process lives on. When it resolves, nothing is written to the machine's folder any more. */
+  async release(): Promise<void> {
+    const { run } = this;
     this.run = undefined;
+    this.store.dispose();
+    run?.dispose();
+    // Whoever asked for these hears of their failures.
+    await Promise.allSettled([this.turn, this.settled]);
+    await run?.recorded;
+    await this.logging;
   }
 
   // --- coming up
@@ -360,16 +366,20 @@ export class Machine {
     }
     job.progress(undefined, "Restoring memory and devices");
     try {
-      await this.comeUp(job, { from: "saved", file: saved.stateFile, identified: facts.identified });
+      await this.comeUp(job, { from: "saved", file: saved.stateFile, identified: facts.identified, savedAt: facts.savedAt });
     } catch (error) {
       if (error instanceof StateUnusable) throw new TerrariumError("engine-failed", error.reason.message, discardRemedy, { cause: error });
       throw error;
     }
-    // The guest goes on and changes its disks: the state must never be used again.
-    await saved.discard();
-    if (!facts.identified) return;
+    // The guest goes on and changes its disks: the state must never be used again. Its memory is here alone now, and what fails from here on must not end it.
     const run = this.live();
-    await run.applyLinks();
+    // When this fails, the record still says that the state is used up, and it goes when the run ends.
+    await this.discardUsed(run.facts).catch((error: unknown) => this.around.log.error(`the used state of ${this.name} could not be removed`, error));
+    if (!facts.identified) return;
+    await run.applyLinks().catch((error: unknown) => {
+      this.around.log.error(`the cables of ${this.name} could not be plugged`, error);
+      this.around.notify({ level: "warning", message: `${this.name} goes on where it was saved, but its cables could not be plugged: ${toErrorData(error).message}`, remedy: "Pull the cables in its settings and plug them again.", machineId: this.id });
+    });
     run.guest.setTime().catch((error: unknown) => this.around.log.info(`the clock of ${this.name} was not set: ${toErrorData(error).message}`));
   }
 
@@ -392,11 +402,13 @@ export class Machine {
 
   private runSurroundings(): RunSurroundings {
     const { clock, log } = this.around;
+    // A file that cannot be read any more changes nothing for a guest that runs.
+    let { config } = this.usable();
     return {
       clock,
       log,
       folder: this.folder,
-      config: () => this.usable().config,
+      config: () => (config = this.registered.config ?? config),
       authorizedKeys: () => this.around.authorizedKeys(),
       notify: (notice) => this.around.notify({ ...notice, machineId: this.id }),
       logEvent: (what) => this.logEvent(what),
@@ -415,32 +427,32 @@ export class Machine {
     this.run = run;
     run.onDidChange(() => this.changeEmitter.fire());
     run.onDidMove((motion) => this.didMove(motion));
-    void run.ended.then((end) => this.didEnd(run, end));
+    run.ended.then((end) => this.didEnd(run, end)).catch((error: unknown) => this.around.log.error(`the end of a run of ${this.name} could not be dealt with`, error));
     this.changeEmitter.fire();
   }
 
   /** Takes over a machine process that is still there. False when there is none. */
   private async takeOver(record: RunRecord): Promise<boolean> {
     const identity = await recordedProcess(record);
-    let session: Session | undefined;
+    let found: { run: Run; status: string; motion: Motion } | undefined;
     let unreachable: string | undefined;
     try {
-      session = identity && (await Session.attach(identity, this.sockets, join(this.folder, "logs", "serial0.log"), this.around.clock));
+      found = identity && (await this.attach(identity, record));
     } catch (error) {
       unreachable = `Its machine process did not answer any more and was ended: ${toErrorData(error).message}`;
     }
-    if (!session) {
+    if (!found) {
       if (unreachable !== undefined) this.problem = await this.crash(unreachable, record.startedAt);
       else this.problem = record.ran ? await this.unseenEnd(record) : undefined;
       await this.writeEnd(record);
       return false;
     }
-    const run = new Run(session, record, this.runSurroundings());
-    const { motion } = await run.queryMotion();
+    const { run, status, motion } = found;
     const saved = new SavedState(this.folder);
-    if (!motion.runs && (!record.ran || (await saved.exists()))) {
+    const begun = record.ran && status !== "prelaunch";
+    if (!motion.runs && (!begun || (await saved.exists()))) {
       // Its start or its saving had not come to an end. Nothing of it is lost: the guest had not begun, or is on the disk.
-      await session.quit(this.around.clock);
+      await run.session.quit(this.around.clock);
       run.dispose();
       await this.writeEnd(record);
       return false;
@@ -456,6 +468,21 @@ export class Machine {
     return true;
   }
 
+  /** Connects to the machine process of a record; undefined when it is gone. @throws TerrariumError when it does not answer; it has been ended then. */
+  private async attach(identity: ProcessIdentity, record: RunRecord): Promise<{ run: Run; status: string; motion: Motion } | undefined> {
+    const session = await Session.attach(identity, this.sockets, this.serialLog, this.around.clock);
+    if (!session) return undefined;
+    const run = new Run(session, record, this.runSurroundings());
+    try {
+      return { run, ...(await run.queryMotion()) };
+    } catch (error) {
+      // What it does is not known, and it must not go on writing to its disks beside the machine's next run.
+      await session.process.kill();
+      run.dispose();
+      throw error;
+    }
+  }
+
   /** Why a machine process is gone that nobody saw end; undefined when the guest had powered itself off. */
   private async unseenEnd(record: RunRecord): Promise<ErrorData | undefined> {
     const end = (await recordedEnd(this.sockets)) ?? { kind: "crashed", reason: "Its machine process ended while Terrarium was not running, and its guest was not shut down." };
@@ -464,6 +491,17 @@ export class Machine {
 
   private async writeEnd(record: RunRecord): Promise<void> {
     await writeRunRecord(this.folder, { ...record, end: { at: this.around.clock.now(), ...(this.problem ? { problem: this.problem } : {}) } });
+  }
+
+  /** Lets the guest go on after a step that it was stopped for, and tells what it really does when that fails. */
+  private async goOn(run: Run): Promise<void> {
+    try {
+      await run.cont();
+    } catch (error) {
+      this.quiet = false;
+      this.didMove(run.motion);
+      throw error;
+    }
   }
 
   private didMove(motion: Motion): void {
@@ -487,7 +525,13 @@ export class Machine {
   private async settle(run: Run, end: SessionEnd): Promise<void> {
     const crashed = end.kind === "crashed" ? await this.crash(end.reason, run.startedAt) : undefined;
     await this.screen.keep(undefined).catch((error: unknown) => this.around.log.warn(`the last picture of ${this.name} could not be kept: ${String(error)}`));
-    await run.noteEnd({ at: this.around.clock.now(), ...(crashed ? { problem: crashed } : {}) });
+    try {
+      // First this: a record with an end says nothing of a state any more.
+      if (run.begun) await this.discardUsed(run.facts);
+      await run.noteEnd({ at: this.around.clock.now(), ...(crashed ? { problem: crashed } : {}) });
+    } catch (error) {
+      this.around.log.error(`the used state of ${this.name} could not be removed`, error);
+    }
     run.dispose();
     // While the machine starts, its job decides.
     if (this.state === "starting") return;
@@ -497,14 +541,17 @@ export class Machine {
     await this.rest();
   }
 
-  private async crash(reason: string, startedAt: number): Promise<ErrorData> {
-    const logs = join(this.folder, "logs");
-    const report = await crashReport(join(logs, "crash.txt"), startedAt);
-    return {
-      code: "engine-failed",
-      message: `${this.name} has crashed. ${report ?? reason}`,
-      remedy: `Start it again. ${report === undefined ? `Its logs lie in ${logs}.` : `What is known about the crash lies in ${join(logs, "crash.txt")}.`}`,
-    };
+  private crash(reason: string, startedAt: number): Promise<ErrorData> {
+    return describeCrash({ name: this.name, logs: join(this.folder, "logs"), reason, startedAt });
+  }
+
+  /** Throws away the state that a run came from: its guest has begun to run, and the memory would not fit its disks any more. A state saved since stays. */
+  private async discardUsed(record: RunRecord): Promise<void> {
+    if (record.savedAt === undefined || !record.ran) return;
+    const saved = new SavedState(this.folder);
+    if (!(await saved.exists()) || (await saved.facts())?.savedAt !== record.savedAt) return;
+    await saved.discard();
+    this.logEvent("the saved state is used up: its guest has gone on");
   }
 
   /** Ends a run that did not come up. */
@@ -517,6 +564,7 @@ export class Machine {
 
   /** The state of a machine that does not run. */
   private async rest(): Promise<void> {
+    if (this.registered.config === undefined) return this.enter("broken");
     const saved = await new SavedState(this.folder).exists();
     this.enter(saved ? "saved" : this.problem ? "crashed" : "off");
     void this.measure();
@@ -528,9 +576,9 @@ export class Machine {
     this.changeEmitter.fire();
   }
 
-  private async keepPicture(run: Run): Promise<void> {
+  private async keepPicture(run: Run, timeoutMs?: number): Promise<void> {
     try {
-      await this.screen.keep(run.session.qmp);
+      await this.screen.keep(run.session.qmp, timeoutMs);
     } catch (error) {
       this.around.log.warn(`the last picture of ${this.name} could not be kept: ${toErrorData(error).message}`);
     }
@@ -543,17 +591,5 @@ export class Machine {
     } catch (error) {
       this.around.log.warn(`the folder of ${this.name} could not be measured: ${String(error)}`);
     }
-  }
-}
-
-/** What a machine process of this run wrote about its own failure: the first line of its report. */
-async function crashReport(path: string, startedAt: number): Promise<string | undefined> {
-  try {
-    if ((await stat(path)).mtimeMs < startedAt) return undefined;
-    const line = (await readFile(path, "utf8")).split("\n", 1)[0]?.trim().slice(0, 300);
-    return line === "" ? undefined : line;
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
   }
 }

@@ -188,7 +188,7 @@ export class PreBootedStates {
     const session = await Session.launch(plan, sockets, { engineLog, signal, clock, onPid: (identity) => didLaunch(identity, staging, background, log) });
     const guest = new Guest(session.agent, true, [], clock, log);
     try {
-      await session.qmp.execute("cont");
+      await Promise.race([session.begin(), endedEarly(session), aborted(signal)]);
       await Promise.race([guest.waitUntilAnswering(signal, bootLimitMs), endedEarly(session)]);
       progress("Making the guest anonymous");
       await Promise.race([session.agent.execute("terrarium-prepare", undefined, prepareLimitMs), endedEarly(session), aborted(signal)]);

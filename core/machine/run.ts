@@ -60,7 +60,8 @@ export class Run implements Disposable {
   private heart: Disposable | undefined;
   private stopReason: PauseReason | undefined;
   private isUnresponsive = false;
-  private motion: Motion = { runs: false, reason: "user" };
+  private hasBegun: boolean;
+  private currentMotion: Motion = { runs: false, reason: "user" };
   private readonly changeEmitter = new Emitter<void>();
   private readonly motionEmitter = new Emitter<Motion>();
   readonly guest: Guest;
@@ -75,9 +76,19 @@ export class Run implements Disposable {
     private readonly around: RunSurroundings,
   ) {
     const config = around.config();
+    this.hasBegun = record.ran;
     this.guest = this.store.add(new Guest(session.agent, this.isStarter(config), config.adapters, around.clock, around.log));
     this.store.add(this.guest.onDidChange(() => this.changeEmitter.fire()));
-    this.store.add(session.qmp.onDidEvent((event) => this.takeEvent(event)));
+    this.store.add(
+      session.qmp.onDidEvent((event) => {
+        try {
+          this.takeEvent(event);
+        } catch (error) {
+          // A bug in how one machine is followed: it must not end the host service of all of them.
+          around.log.error(`${around.config().name}: its event ${event.event} was not followed`, error);
+        }
+      }),
+    );
     this.store.add({ dispose: () => this.boot.abort() });
     this.store.add({ dispose: () => this.heart?.dispose() });
     this.store.add(this.changeEmitter);
@@ -101,6 +112,26 @@ export class Run implements Disposable {
     return this.record.identified;
   }
 
+  /** What the record of this run says. */
+  get facts(): RunRecord {
+    return this.record;
+  }
+
+  /** The guest was told to run, or had been when the machine was taken over. */
+  get begun(): boolean {
+    return this.hasBegun;
+  }
+
+  /** What the guest's processor does, as far as it was heard. */
+  get motion(): Motion {
+    return this.currentMotion;
+  }
+
+  /** Resolves when everything that was noted has been written. */
+  get recorded(): Promise<void> {
+    return this.recording;
+  }
+
   get unresponsive(): boolean {
     return this.isUnresponsive;
   }
@@ -112,11 +143,26 @@ export class Run implements Disposable {
     this.didStop();
   }
 
+  /**
+   * Lets the guest run for the first time. That it does is on the disk before it happens: whatever becomes of this host
+   * service meanwhile, the state the guest comes from is never used again.
+   */
+  async begin(signal: AbortSignal): Promise<void> {
+    await this.note({ ran: true });
+    if (signal.aborted || this.store.isDisposed) {
+      void this.note({ ran: false });
+      throw new TerrariumError("cancelled", "Cancelled.");
+    }
+    this.hasBegun = true;
+    await this.session.begin();
+    this.didRun();
+  }
+
   /** Lets the guest run. */
   async cont(): Promise<void> {
     await this.session.qmp.execute("cont");
     this.didRun();
-    if (!this.record.ran) this.note({ ran: true });
+    if (!this.record.ran) void this.note({ ran: true });
   }
 
   /** What the guest's processor does, as the machine process says. */
@@ -124,8 +170,8 @@ export class Run implements Disposable {
     const answer = await this.session.qmp.execute("query-status");
     const status = isRecord(answer) && typeof answer["status"] === "string" ? answer["status"] : "unknown";
     const runs = isRecord(answer) && answer["running"] === true;
-    this.motion = runs ? { runs } : { runs, reason: status === "io-error" ? "io-error" : status === "guest-panicked" ? "guest-panic" : "user" };
-    return { status, motion: this.motion };
+    this.currentMotion = runs ? { runs } : { runs, reason: status === "io-error" ? "io-error" : status === "guest-panicked" ? "guest-panic" : "user" };
+    return { status, motion: this.currentMotion };
   }
 
   /** Makes a starter guest this machine's, and only then plugs its cables. */
@@ -139,7 +185,7 @@ export class Run implements Disposable {
       this.around.notify({ level: "warning", message: `The first disk of ${name} is not at /data: ${outcome.reason ?? outcome.data}.`, remedy: "What it holds is untouched. Look at it from a shell in the guest." });
     }
     await this.setLinks(linksOf(adapters));
-    this.note({ identified: true });
+    void this.note({ identified: true });
     this.guest.isUp(outcome.hostname);
   }
 
@@ -212,7 +258,7 @@ export class Run implements Disposable {
 
   /** Notes how the run ended; the last thing its record hears. */
   async noteEnd(end: NonNullable<RunRecord["end"]>): Promise<void> {
-    this.note({ end });
+    void this.note({ end });
     await this.recording;
   }
 
@@ -225,12 +271,15 @@ export class Run implements Disposable {
     return config.boot.kind === "starter";
   }
 
-  private note(patch: Partial<RunRecord>): void {
+  /** Changes the record, one write after another. Rejects when it cannot be written, which is logged in any case. */
+  private note(patch: Partial<RunRecord>): Promise<void> {
+    // Let go of: the record is the next host service's.
+    if (this.store.isDisposed) return Promise.resolve();
     this.record = { ...this.record, ...patch };
     const { record } = this;
-    this.recording = this.recording
-      .then(() => writeRunRecord(this.around.folder, record))
-      .catch((error: unknown) => this.around.log.error(`${this.around.config().name}: the record of its run could not be written`, error));
+    const written = this.recording.then(() => writeRunRecord(this.around.folder, record));
+    this.recording = written.catch((error: unknown) => this.around.log.error(`${this.around.config().name}: the record of its run could not be written`, error));
+    return written;
   }
 
   private async setLinks(links: readonly boolean[]): Promise<void> {
@@ -269,19 +318,19 @@ export class Run implements Disposable {
   }
 
   private didStop(): void {
-    if (!this.motion.runs) return;
-    this.motion = { runs: false, reason: this.stopReason ?? "user" };
+    if (!this.currentMotion.runs) return;
+    this.currentMotion = { runs: false, reason: this.stopReason ?? "user" };
     this.stopReason = undefined;
     this.guest.rest();
-    this.motionEmitter.fire(this.motion);
+    this.motionEmitter.fire(this.currentMotion);
   }
 
   private didRun(): void {
     this.stopReason = undefined;
-    if (this.motion.runs) return;
-    this.motion = { runs: true };
+    if (this.currentMotion.runs) return;
+    this.currentMotion = { runs: true };
     if (this.identified) this.guest.watch();
-    this.motionEmitter.fire(this.motion);
+    this.motionEmitter.fire(this.currentMotion);
   }
 
   /** The guest boots again, and a starter guest is nobody again. */
@@ -294,7 +343,7 @@ export class Run implements Disposable {
       this.guest.watch();
       return;
     }
-    this.note({ identified: false });
+    void this.note({ identified: false });
     this.setLinks(Array.from({ length: adapterSlots }, () => false)).catch((error: unknown) => this.around.log.warn(`the links could not be taken down for a reset: ${String(error)}`));
     this.identifyWhenUp();
   }
@@ -343,4 +392,14 @@ export function cancelled(signal: AbortSignal, held: DisposableStore): Promise<n
     else signal.addEventListener("abort", cancel);
     held.add({ dispose: () => signal.removeEventListener("abort", cancel) });
   });
+}
+
+/** Waits for `work`, but not longer than `ms`. */
+export async function within(ms: number, clock: Clock, work: Promise<unknown>): Promise<void> {
+  const held = new DisposableStore();
+  try {
+    await Promise.race([work, new Promise<void>((resolve) => held.add(clock.schedule(ms, resolve)))]);
+  } finally {
+    held.dispose();
+  }
 }

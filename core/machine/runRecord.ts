@@ -17,7 +17,9 @@ const RunRecord = z.object({
   bootId: z.string().optional(),
   startedAt: z.number(),
   startedFrom: z.enum(["cold", "pre-booted", "saved"]),
-  /** The guest was let run: from here on its disks may have changed. */
+  /** When the saved state that the run came from was saved, which tells it from later ones. */
+  savedAt: z.number().optional(),
+  /** The guest is being let run or was: from here on its disks may have changed. Written before that happens. */
   ran: z.boolean(),
   /** The guest has been made who it is; until then its links stay down. */
   identified: z.boolean(),

@@ -92,6 +92,8 @@ export class SavedState {
   /** Makes room for a new state. */
   async begin(): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    // A state that still lies here is older than the guest that is being saved.
+    await rm(this.stateFile, { force: true });
     await rm(this.unfinished, { force: true });
   }
 

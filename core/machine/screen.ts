@@ -48,17 +48,17 @@ export class Screen {
   }
 
   /** Keeps the picture for when the machine has stopped: a new one if the machine still answers, else the latest. */
-  async keep(qmp: QmpClient | undefined): Promise<void> {
-    const shown = qmp === undefined || qmp.isClosed ? this.latest?.picture : await this.take(qmp);
+  async keep(qmp: QmpClient | undefined, timeoutMs?: number): Promise<void> {
+    const shown = qmp === undefined || qmp.isClosed ? this.latest?.picture : await this.take(qmp, timeoutMs);
     if (!shown) return;
     this.kept = shown;
     await writeFileAtomically(this.keptPath(), shown.png);
   }
 
-  private async take(qmp: QmpClient): Promise<Picture> {
+  private async take(qmp: QmpClient, timeoutMs?: number): Promise<Picture> {
     const path = join(this.runDir, `screen-${randomBytes(4).toString("hex")}.png`);
     try {
-      await qmp.execute("screendump", { filename: path, format: "png" });
+      await qmp.execute("screendump", { filename: path, format: "png" }, timeoutMs);
       const taken = picture(await readFile(path));
       this.latest = { picture: taken, at: this.clock.monotonic() };
       return taken;

@@ -18,15 +18,16 @@ import { readHostFacts } from "./hostFacts";
 import { homeKey } from "./identity";
 import { Jobs } from "./jobs";
 import { chordsForText, keyName } from "./keyboard";
-import { Machine, type Surroundings } from "./machine";
+import { Machine } from "./machine";
 import type { RegisteredMachine } from "./machineFolders";
 import { inspectFile } from "./media";
 import { emulatorHash, PreBootedStates } from "./preBooted";
 import { Registry } from "./registry";
 import { machineRunDir } from "./runDir";
 import type { Runtime } from "./runtime";
-import { kindOfChange, patched } from "./settings";
+import { kindOfChange, patched, type ChangeKind } from "./settings";
 import { readStarter, requireStarter, type Starter } from "./starter";
+import type { Surroundings } from "./surroundings";
 
 type Handlers = { [N in ProcedureName]: (input: ProcedureParsed<N>) => Promise<ProcedureOutput<N>> };
 
@@ -53,6 +54,8 @@ export class Service {
   private states: PreBootedStates | undefined;
   /** Every machine that came into the registry has been looked at. */
   private recovering: Promise<void> = Promise.resolve();
+  /** Every machine that left the registry has been let go of. */
+  private releasing: Promise<void> = Promise.resolve();
   private authorizedKeys: Promise<readonly string[]> | undefined;
   private readonly eventEmitter = new Emitter<HostEvent>();
   private readonly stopEmitter = new Emitter<void>();
@@ -120,7 +123,8 @@ export class Service {
   /** Ends what runs here. Machine processes live on. */
   async close(): Promise<void> {
     await this.jobs.settle();
-    for (const machine of this.machines.values()) machine.release();
+    await Promise.all([this.recovering, this.releasing]);
+    await Promise.all([...this.machines.values()].map((machine) => machine.release()));
     this.machines.clear();
     this.jobs.dispose();
     this.eventEmitter.dispose();
@@ -148,7 +152,7 @@ export class Service {
       return checkPatch({ ...registered, config }, input.patch, context);
     },
     "machine.create": (input) => this.create(input),
-    "machine.set": ({ id, patch }) => this.set(id, patch),
+    "machine.set": ({ id, patch }) => this.set(id, () => patch),
     "machine.start": async ({ id }) => {
       const machine = this.machine(id);
       await this.registry.refresh(id);
@@ -187,13 +191,14 @@ export class Service {
       return guest.exec({ path: command, args, input, timeoutMs });
     },
     "machine.changeMedium": async ({ id, medium }) => {
-      await this.set(id, { medium });
+      await this.set(id, () => ({ medium }));
       return {};
     },
     "machine.setLink": async ({ id, adapter, up }) => {
-      const { config } = this.configured(id);
-      if (config.adapters[adapter] === undefined) throw new TerrariumError("not-found", `The machine has no adapter ${adapter}.`, `It has ${config.adapters.length}.`);
-      await this.set(id, { adapters: config.adapters.map((entry, index) => (index === adapter ? { ...entry, plugged: up } : entry)) });
+      await this.set(id, ({ adapters }) => {
+        if (adapters[adapter] === undefined) throw new TerrariumError("not-found", `The machine has no adapter ${adapter}.`, `It has ${adapters.length}.`);
+        return { adapters: adapters.map((entry, index) => (index === adapter ? { ...entry, plugged: up } : entry)) };
+      });
       return {};
     },
     "machine.log": ({ id, log, maxBytes }) => this.machine(id).readLog(log, maxBytes),
@@ -261,7 +266,8 @@ export class Service {
   }
 
   private didRemove(id: string): void {
-    this.machines.get(id)?.release();
+    const machine = this.machines.get(id);
+    if (machine) this.releasing = Promise.all([this.releasing, machine.release()]).then(() => undefined);
     if (this.machines.delete(id)) this.eventEmitter.fire({ type: "machineRemoved", id });
   }
 
@@ -278,23 +284,27 @@ export class Service {
     return { id, job };
   }
 
-  private async set(id: string, patch: MachinePatch): Promise<MachineInfo> {
+  /** Changes settings, one change after another: `patchOf` is given what the changes before have led to. */
+  private async set(id: string, patchOf: (config: MachineConfig) => MachinePatch): Promise<MachineInfo> {
     const machine = this.machine(id);
-    const kind = kindOfChange(this.configured(id).config, patch);
-    // Names and notes may change at any time; the table decides about the rest.
-    if (kind.hardware) await machine.inTurn("configure", () => this.change(machine, patch));
-    else if (kind.medium) await machine.inTurn("changeMedium", () => this.change(machine, patch));
-    else if (kind.links) await machine.inTurn("setLink", () => this.change(machine, patch));
-    else await this.change(machine, patch);
+    await machine.inTurn(undefined, async () => {
+      const context = await this.checkContext();
+      const { config, registered } = this.configured(id);
+      const patch = patchOf(config);
+      const kind = kindOfChange(config, patch);
+      // Names and notes may change at any time; the table decides about the rest.
+      if (kind.hardware) machine.require("configure");
+      else if (kind.medium) machine.require("changeMedium");
+      else if (kind.links) machine.require("setLink");
+      const refused = firstError(await checkPatch({ ...registered, config }, patch, context));
+      if (refused) throw refused;
+      await this.change(machine, config, patch, kind);
+    });
     return machine.info();
   }
 
-  private async change(machine: Machine, patch: MachinePatch): Promise<void> {
+  private async change(machine: Machine, config: MachineConfig, patch: MachinePatch, kind: ChangeKind): Promise<void> {
     const { id, folder } = machine;
-    const { config, registered } = this.configured(id);
-    const refused = firstError(await checkPatch({ ...registered, config }, patch, await this.checkContext()));
-    if (refused) throw refused;
-    const kind = kindOfChange(config, patch);
     if (kind.medium && machine.isLive && patch.medium !== undefined) await this.changeMedium(machine, patch.medium);
     const { diskFormats } = this.engines.resolve(config).info.capabilities;
     const disks =

@@ -20,6 +20,8 @@ export type SessionEnd =
   | { readonly kind: "crashed"; readonly reason: string };
 
 const openSocketsMs = 20_000;
+/** The first `cont` is answered when the machine has been made, and a slow host may have to compile the emulator's core before. */
+const beginMs = 120_000;
 /** Longer than the machine process gives its disks to come to rest. */
 const quitMs = 20_000;
 
@@ -117,17 +119,27 @@ export class Session implements Disposable {
     }
   }
 
-  /** Ends the machine process in an orderly way: its disks are flushed and closed. It is killed when it does not follow. */
-  async quit(clock: Clock = systemClock(), timeoutMs = quitMs): Promise<void> {
+  /** Lets the guest run for the first time. */
+  async begin(): Promise<void> {
+    await this.qmp.execute("cont", undefined, beginMs);
+  }
+
+  /**
+   * Ends the machine process in an orderly way: its disks are flushed and closed. It is killed when it does not answer
+   * within `answerMs`, and when it has not ended long after it answered.
+   */
+  async quit(clock: Clock = systemClock(), answerMs = quitMs): Promise<void> {
     this.quitting = true;
+    let limitMs = quitMs;
     try {
-      await this.qmp.execute("quit", undefined, timeoutMs);
+      await this.qmp.execute("quit", undefined, answerMs);
     } catch (error) {
-      // Disconnected: it has gone already. Anything else: it does not listen, and is ended below.
+      // Disconnected: it has gone already, or soon will. Anything else: it does not listen, and is given no more time.
       if (!(error instanceof TerrariumError)) throw error;
+      if (error.code !== "disconnected") limitMs = 0;
     }
     let timer: Disposable | undefined;
-    const late = new Promise<"late">((resolve) => (timer = clock.schedule(timeoutMs, () => resolve("late"))));
+    const late = new Promise<"late">((resolve) => (timer = clock.schedule(limitMs, () => resolve("late"))));
     const outcome = await Promise.race([this.ended, late]);
     timer?.dispose();
     if (outcome === "late") await this.process.kill();

@@ -8,6 +8,7 @@ import type { MachineConfig } from "../contract/model";
 import { adapterSlots, type Engine, type GuestFiles, type MachineSockets } from "../engine/engine";
 import { guestIdentity } from "./identity";
 import { loadState } from "./migration";
+import { endOrphan } from "./orphan";
 import { cancelled, linksOf, Run, type RunSurroundings } from "./run";
 import { writeRunRecord, type RunRecord } from "./runRecord";
 import { Session } from "./session";
@@ -16,8 +17,8 @@ import { Session } from "./session";
 export type Origin =
   | { readonly from: "cold" }
   | { readonly from: "pre-booted"; readonly file: string }
-  /** `identified`: the guest had been told who it is before it was saved. */
-  | { readonly from: "saved"; readonly file: string; readonly identified: boolean };
+  /** `identified`: the guest had been told who it is before it was saved, at `savedAt`. */
+  | { readonly from: "saved"; readonly file: string; readonly identified: boolean; readonly savedAt: number };
 
 /** A state could not be loaded, or the guest in it does not answer. The machine could start another way. */
 export class StateUnusable extends Error {
@@ -71,12 +72,13 @@ export async function comeUp(start: StartUp): Promise<void> {
     incoming: origin.from !== "cold",
   });
   const begun: { record?: RunRecord; written?: Promise<void> } = {};
+  await endOrphan(start.sockets, join(logs, "serial0.log"), { clock, log: around.log });
   const session = await Session.launch(plan, start.sockets, {
     engineLog: join(logs, "engine.log"),
     signal,
     clock,
     onPid: ({ pid, start: processStart }) => {
-      begun.record = { pid, processStart, bootId: boot, startedAt: clock.now(), startedFrom: origin.from, ran: false, identified: !held };
+      begun.record = { pid, processStart, bootId: boot, startedAt: clock.now(), startedFrom: origin.from, ...(origin.from === "saved" ? { savedAt: origin.savedAt } : {}), ran: false, identified: !held };
       begun.written = writeRunRecord(around.folder, begun.record);
       begun.written.catch((error: unknown) => void error); // Awaited below.
     },
@@ -102,7 +104,7 @@ export async function comeUp(start: StartUp): Promise<void> {
       }
       watch.lap("state");
     }
-    await unlessGone(run.cont());
+    await unlessGone(run.begin(signal));
     watch.lap("running");
     if (identity) {
       const who = await identity;

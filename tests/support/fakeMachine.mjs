@@ -3,6 +3,8 @@
 //   deaf    the guest ignores the power button        mute   the guest agent never answers
 //   dies    the process ends when the guest should run      slow   saving takes until it is cancelled
 //   refuses the process ends before it listens         stuck  the monitor answers no query-status
+//   speechless  lets the guest run, but does not say so    cableless  refuses to plug or pull a cable
+//   sullen  refuses query-status                       jammed saving fails, and the guest cannot go on after it
 // What it was told is in `x-told` over QMP.
 
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -47,7 +49,10 @@ function end(reason) {
 
 const commands = {
   "qmp_capabilities": () => ({}),
-  "query-status": () => (is("stuck") ? undefined : { status, running: status === "running" }),
+  "query-status"() {
+    if (is("sullen")) throw new Error("not now");
+    return is("stuck") ? undefined : { status, running: status === "running" };
+  },
   "migrate-set-capabilities": () => ({}),
   stop() {
     if (status === "running") {
@@ -58,9 +63,10 @@ const commands = {
   },
   cont() {
     if (is("dies")) process.exit(9);
+    if (is("jammed") && status === "paused" && !one("-incoming")) throw new Error("it is jammed");
     status = "running";
     event("RESUME");
-    return {};
+    return is("speechless") ? undefined : {};
   },
   system_reset() {
     memory = { identity: null, booted: true, note: "" };
@@ -85,6 +91,7 @@ const commands = {
     return {};
   },
   set_link({ name, up }) {
+    if (is("cableless")) throw new Error("there is no such cable");
     told.links[name] = up;
     told.order.push(`${name} ${up ? "up" : "down"}`);
     return {};
@@ -98,6 +105,7 @@ const commands = {
     return {};
   },
   migrate({ uri }) {
+    if (is("jammed")) throw new Error("it is jammed");
     status = "finish-migrate";
     event("MIGRATION", { status: "active" });
     const finish = (outcome) => {
@@ -136,6 +144,7 @@ const commands = {
   "x-told": () => ({ ...told, memory, status, environment: process.env.TERRARIUM_TEST_MARK ?? null }),
   "x-event"({ name, data }) {
     if (name === "STOP") status = "io-error";
+    if (name === "RESUME") status = "running";
     event(name, data);
     return {};
   },

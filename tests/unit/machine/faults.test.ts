@@ -1,0 +1,226 @@
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { processStart } from "../../../core/base/processes";
+import { machineSockets } from "../../../core/engine/engine";
+import { QmpClient } from "../../../core/engine/qmp";
+import type { RunRecord } from "../../../core/machine/runRecord";
+import { machineRunDir } from "../../../core/machine/runDir";
+import { SavedState } from "../../../core/machine/saved";
+import { fakeRuntime, TestHost } from "../../support/host";
+
+describe("a machine whose surroundings fail", () => {
+  let folder: string;
+  let test: TestHost;
+  const monitors: QmpClient[] = [];
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "terrarium-fake-"));
+    test = await TestHost.open({ runtime: await fakeRuntime(folder) });
+  });
+  afterEach(async () => {
+    for (const monitor of monitors.splice(0)) monitor.dispose();
+    await test.dispose();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** A second client of a machine's monitor, which only the pretended machine allows. */
+  async function monitor(id: string): Promise<QmpClient> {
+    const client = await QmpClient.connect(machineSockets(machineRunDir(test.host.runDir, id)).monitor);
+    monitors.push(client);
+    return client;
+  }
+  const set = (id: string, patch: object) => test.host.call("machine.set", { id, patch });
+  const record = async (machine: { folder: string }): Promise<RunRecord> => JSON.parse(await readFile(join(machine.folder, "run.json"), "utf8")) as RunRecord;
+  const change = async (machine: { folder: string }, patch: Partial<RunRecord>): Promise<void> => writeFile(join(machine.folder, "run.json"), JSON.stringify({ ...(await record(machine)), ...patch }));
+  const state = (machine: { folder: string }): string => join(machine.folder, "saved", "state");
+
+  /** A machine that runs, and how it answers from its next start on. */
+  async function saved(name: string): Promise<{ id: string; folder: string }> {
+    const { id } = await test.create("a machine");
+    await test.start(id);
+    await test.untilAnswering(id);
+    await test.succeed((await test.host.call("machine.save", { id })).job);
+    return set(id, { name });
+  }
+
+  /** The start of a machine whose process lets the guest run without saying so, at the moment when it runs. */
+  async function beginning(id: string): Promise<{ job: string }> {
+    const { job } = await test.host.call("machine.start", { id });
+    await test.until(id, (machine) => machine.startedFrom === "saved");
+    const client = await monitor(id);
+    while (((await client.execute("x-told")) as { status: string }).status !== "running") await new Promise((resolve) => setImmediate(resolve));
+    return { job: job.id };
+  }
+
+  it("has no saved state any more when its start is cancelled while its guest begins to run", async () => {
+    const machine = await saved("speechless");
+    const { job } = await beginning(machine.id);
+    await test.host.call("job.cancel", { id: job });
+    expect(existsSync(state(machine))).toBe(false);
+    expect(await test.get(machine.id)).toMatchObject({ state: "off" });
+  });
+
+  it("has no saved state any more when the host service and its process end while its guest begins to run", async () => {
+    const machine = await saved("speechless");
+    const { job } = await beginning(machine.id);
+    const { savedAt, pid, ...rest } = await record(machine);
+    expect(rest).toMatchObject({ startedFrom: "saved", ran: true });
+    const memory = await readFile(state(machine));
+    const facts = await readFile(join(machine.folder, "saved", "saved.json"));
+    await test.host.call("job.cancel", { id: job });
+    await test.close();
+    // As a host service that had no time for anything would have left it.
+    await new SavedState(machine.folder).begin();
+    await writeFile(state(machine), memory);
+    await writeFile(join(machine.folder, "saved", "saved.json"), facts);
+    await writeFile(join(machine.folder, "run.json"), JSON.stringify({ ...rest, pid, savedAt }));
+    await test.reopen();
+    expect(existsSync(state(machine))).toBe(false);
+    expect(await test.get(machine.id)).toMatchObject({ state: "off" });
+  });
+
+  it("keeps a state that was saved since the start it was restored by", async () => {
+    const machine = await saved("a machine");
+    await test.start(machine.id);
+    const { pid, savedAt } = await record(machine);
+    await test.succeed((await test.host.call("machine.save", { id: machine.id })).job);
+    await test.close();
+    // Saved, and ended by a power cut before anybody could write down how.
+    const { end, ...open } = await record(machine);
+    expect(end).toBeDefined();
+    expect(open).toMatchObject({ startedFrom: "saved", ran: true, pid, savedAt });
+    await writeFile(join(machine.folder, "run.json"), JSON.stringify(open));
+    await test.reopen();
+    expect(await test.get(machine.id)).toMatchObject({ state: "saved" });
+    expect(existsSync(state(machine))).toBe(true);
+  });
+
+  it("keeps its saved state when its process does not come so far that the guest runs", async () => {
+    const machine = await saved("refuses");
+    const { job } = await test.host.call("machine.start", { id: machine.id });
+    expect(await test.host.call("job.wait", { id: job.id })).toMatchObject({ state: "failed" });
+    expect(await test.get(machine.id)).toMatchObject({ state: "saved" });
+    expect(existsSync(state(machine))).toBe(true);
+  });
+
+  it("goes on from its saved state although its cables cannot be plugged, and says so", async () => {
+    const machine = await saved("cableless");
+    expect(await test.start(machine.id)).toMatchObject({ state: "running", startedFrom: "saved" });
+    expect(existsSync(state(machine))).toBe(false);
+    expect(test.events).toContainEqual(expect.objectContaining({ type: "notice", notice: expect.objectContaining({ level: "warning", message: expect.stringContaining("cables") as string, machineId: machine.id }) as object }));
+  });
+
+  it("takes two changes of settings at once, each in addition to the other", async () => {
+    const { id } = await test.create("wanted", { adapters: [{ attachment: { mode: "none" } }, { attachment: { mode: "none" } }] });
+    await Promise.all([0, 1].map((adapter) => test.host.call("machine.setLink", { id, adapter, up: true })));
+    await Promise.all([0, 1].map((adapter) => test.host.call("machine.setLink", { id, adapter, up: false })));
+    expect((await test.get(id)).config?.adapters.map(({ plugged }) => plugged)).toEqual([false, false]);
+    await Promise.all([set(id, { notes: "noted" }), set(id, { group: "lab" })]);
+    expect((await test.get(id)).config).toMatchObject({ notes: "noted", group: "lab" });
+  });
+
+  it("ends a process that was started by a host service which died before it could write that down", async () => {
+    const { id, folder: machineFolder } = await test.create("left behind");
+    await test.start(id);
+    const machine = { folder: machineFolder };
+    const { pid } = await record(machine);
+    await test.close();
+    await rm(join(machineFolder, "run.json"));
+    await test.reopen();
+    expect(await processStart(pid)).toBeUndefined();
+    expect(await test.get(id)).toMatchObject({ state: "off" });
+    expect(await test.start(id)).toMatchObject({ state: "running" });
+  });
+
+  it("ends such a process before a start too, and never one that is somebody else's", async () => {
+    const { id, folder: machineFolder } = await test.create("left behind");
+    await test.start(id);
+    const { pid } = await record({ folder: machineFolder });
+    const { pidFile } = machineSockets(machineRunDir(test.host.runDir, id));
+    const stranger = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore" });
+    try {
+      await test.close();
+      await rm(join(machineFolder, "run.json"));
+      await writeFile(pidFile, `${stranger.pid}\n`);
+      await test.reopen();
+      expect(await processStart(pid)).toBeDefined();
+      await writeFile(pidFile, `${pid}\n`);
+      expect(await test.start(id)).toMatchObject({ state: "running" });
+      expect(await processStart(pid)).toBeUndefined();
+      expect(await processStart(stranger.pid ?? 0)).toBeDefined();
+    } finally {
+      stranger.kill("SIGKILL");
+    }
+  });
+
+  it("has crashed when its process does not tell the next host service what it does, and leaves no process", async () => {
+    const machine = await test.create("sullen");
+    await test.start(machine.id);
+    const { pid } = await record(machine);
+    await test.close();
+    await test.reopen();
+    expect(await test.get(machine.id)).toMatchObject({ state: "crashed" });
+    expect(await processStart(pid)).toBeUndefined();
+    expect(await test.start(machine.id)).toMatchObject({ state: "running" });
+  });
+
+  it("runs on while its file cannot be read, and is broken when it has stopped", async () => {
+    const { id, folder: machineFolder } = await test.create("misspelt");
+    await test.start(id);
+    await test.untilAnswering(id);
+    await writeFile(join(machineFolder, "machine.json"), "{ oops");
+    await expect(test.host.call("machine.start", { id })).rejects.toMatchObject({ code: "illegal-state" });
+    await test.host.call("machine.pause", { id });
+    await test.host.call("machine.resume", { id });
+    expect(await test.get(id)).toMatchObject({ state: "running" });
+    await test.host.call("machine.reset", { id });
+    await test.host.call("machine.powerOff", { id });
+    await test.until(id, (machine) => machine.state === "broken");
+  });
+
+  it("tells what its guest does after it could not be saved", async () => {
+    const { id } = await test.create("jammed");
+    await test.start(id);
+    const { job } = await test.host.call("machine.save", { id });
+    expect(await test.host.call("job.wait", { id: job.id })).toMatchObject({ state: "failed" });
+    expect(await test.get(id)).toMatchObject({ state: "paused" });
+    await (await monitor(id)).execute("x-event", { name: "RESUME", data: {} });
+    await test.until(id, (machine) => machine.state === "running");
+  });
+
+  it("has written down everything when its host service is closed", async () => {
+    const { id, folder: machineFolder } = await test.create("written");
+    await test.start(id);
+    await test.untilAnswering(id);
+    // A guest that stands still is not told again who it is.
+    await test.host.call("machine.pause", { id });
+    const heard = new Promise<void>((resolve) => test.host.onDidChange((event) => event.type === "machine" && event.machine.guest.agent === "waiting" && resolve()));
+    await (await monitor(id)).execute("x-event", { name: "RESET", data: {} });
+    await heard;
+    await test.close();
+    expect(await record({ folder: machineFolder })).toMatchObject({ identified: false });
+    expect(await readFile(join(machineFolder, "logs", "events.log"), "utf8")).toMatch(/the guest was reset\n$/);
+  });
+
+  it("is as it was saved when its host service dies between the saving and the end of its process", async () => {
+    const machine = await saved("a machine");
+    const memory = await readFile(state(machine));
+    const facts = await readFile(join(machine.folder, "saved", "saved.json"));
+    await test.start(machine.id);
+    const { pid } = await record(machine);
+    await test.host.call("machine.pause", { id: machine.id });
+    await test.close();
+    await change(machine, { startedFrom: "cold", savedAt: undefined });
+    await new SavedState(machine.folder).begin();
+    await writeFile(join(machine.folder, "saved", "saved.json"), facts);
+    await writeFile(state(machine), memory);
+    await test.reopen();
+    expect(await test.get(machine.id)).toMatchObject({ state: "saved" });
+    expect(await processStart(pid)).toBeUndefined();
+    expect(existsSync(state(machine))).toBe(true);
+  });
+});
