@@ -12,14 +12,18 @@ export interface MainPort {
   close(): void;
 }
 
+/** How long what a closed page has said may take to reach the machine, milliseconds. */
+const farewellMs = 5000;
+
 /**
  * Joins a machine's stream to a port that leads to a page, with back-pressure both ways (see flow.ts). Ends with
  * whichever side ends first: a closed window frees the stream, and a stream that ends or fails tells the page.
  */
-export function joinPort(port: MainPort, stream: Duplex): void {
+export function joinPort(port: MainPort, stream: Duplex, farewell = farewellMs): void {
   const outgoing = new Credit();
   let incoming = 0;
   let ended = false;
+  let late: ReturnType<typeof setTimeout> | undefined;
 
   const end = (error?: ErrorData): void => {
     if (ended) return;
@@ -47,7 +51,10 @@ export function joinPort(port: MainPort, stream: Duplex): void {
       ended = true;
       port.close();
       stream.resume();
-      return void stream.end(() => stream.destroy());
+      stream.end(() => stream.destroy());
+      // A guest that does not read would keep the stream for ever.
+      late = setTimeout(() => stream.destroy(), farewell);
+      return;
     }
     if (message.kind === "ack") {
       outgoing.giveBack(message.bytes);
@@ -63,6 +70,7 @@ export function joinPort(port: MainPort, stream: Duplex): void {
       if (!ended) port.postMessage({ ack: size });
     });
   });
+  stream.on("close", () => clearTimeout(late));
   port.on("close", () => {
     // The window is gone, without having said that it was done.
     if (!ended) stream.destroy();

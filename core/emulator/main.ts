@@ -35,7 +35,7 @@ async function serve(machine: MachineArguments, store: DisposableStore, log: Log
   store.add(pidFile.value);
   for (const disk of machine.disks) {
     if (disk.readOnly) continue;
-    const lock = lockImage(disk.file);
+    const lock = await lockImage(disk.file);
     if (!lock.ok) throw new Error(lock.error);
     store.add(lock.value);
   }

@@ -38,9 +38,8 @@ const nicest = 19;
 function yieldToTheApp(pid: number): void {
   try {
     setPriority(pid, Math.min(nicest, getPriority() + nicerThanTheApp));
-  } catch (error) {
-    // It has ended already, and whoever waits for it hears why.
-    if (!(error instanceof Error && "info" in error && (error.info as { code?: string }).code === "ESRCH")) throw error;
+  } catch {
+    // It has ended already, or the system has other rules for priorities: neither keeps a machine from starting.
   }
 }
 
@@ -65,7 +64,14 @@ export async function launch(plan: LaunchPlan, logFile: string): Promise<Machine
     const pid = child.pid;
     if (pid === undefined) throw new TerrariumError("engine-failed", "The machine process could not be started: it has no process id.");
     yieldToTheApp(pid);
-    const identity = { pid, start: await processStart(pid) };
+    let identity: ProcessIdentity;
+    try {
+      identity = { pid, start: await processStart(pid) };
+    } catch (error) {
+      // Nobody will know of it.
+      child.kill("SIGKILL");
+      throw error;
+    }
     return {
       identity,
       ended,

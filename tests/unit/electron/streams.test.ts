@@ -18,9 +18,9 @@ function asMainPort(port: NodeMessagePort): MainPort {
 }
 
 /** The whole way: a machine's stream, main's port, the preload script's, the page's. */
-function joined(stream: Duplex): { page: MessagePort; heard: unknown[]; bytes(): number } {
+function joined(stream: Duplex, farewell?: number): { page: MessagePort; heard: unknown[]; bytes(): number } {
   const { port1, port2 } = new NodeMessageChannel();
-  joinPort(asMainPort(port1), stream);
+  joinPort(asMainPort(port1), stream, farewell);
   const page = pagePortFor(port2 as unknown as MessagePort);
   onTestFinished(() => {
     page.close();
@@ -81,6 +81,14 @@ describe("a stream to a page", () => {
     way.page.postMessage({ end: true });
     await until(() => stream.destroyed);
     expect(Buffer.concat(written)).toHaveLength(200_000);
+  });
+
+  it("lets the machine's side go although the guest takes nothing any more", async () => {
+    const stuck = new Duplex({ read: () => undefined, write: () => undefined, highWaterMark: 1 });
+    const way = joined(stuck, 20);
+    way.page.postMessage(Uint8Array.of(1, 2, 3).buffer);
+    way.page.postMessage({ end: true });
+    await until(() => stuck.destroyed);
   });
 
   it("holds the machine back when nobody acknowledges", async () => {

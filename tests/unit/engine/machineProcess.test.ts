@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
+import { getPriority } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../../core/base/clock";
@@ -33,6 +34,12 @@ describe("a machine process", () => {
     expect(process.identity.start).toBeDefined();
     expect(await process.ended).toEqual({ code: 7, signal: undefined });
     expect(await readFile(join(folder.path, "engine.log"), "utf8")).toBe("marked true\n");
+  });
+
+  it("yields to the app, which someone may be waiting for", async () => {
+    const wanted = Math.min(19, getPriority() + 5);
+    const process = await run(`setInterval(() => require("os").getPriority() === ${wanted} && process.exit(9), 5)`);
+    expect(await process.ended).toEqual({ code: 9, signal: undefined });
   });
 
   it("tells why it could not be started", async () => {

@@ -1,10 +1,12 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { isNoSpace, withFaults, type BlockDevice } from "../../../core/storage/blockDevice";
 import { openFile } from "../../../core/storage/file";
-import { holderOf, lockImage } from "../../../core/storage/imageLock";
+import { lockImage, ownHolder } from "../../../core/storage/imageLock";
 
 let directory: string;
 let image: string;
@@ -96,33 +98,49 @@ describe("faults", () => {
 });
 
 describe("the lock of an image", () => {
-  it("keeps a second one out until it is released", () => {
-    const first = lockImage(image);
+  it("keeps a second one out until it is released", async () => {
+    const first = await lockImage(image);
     expect(first.ok).toBe(true);
-    const second = lockImage(image);
+    const second = await lockImage(image);
     expect(second.ok ? "" : second.error).toContain(`in use by process ${process.pid}`);
     if (first.ok) first.value.dispose();
     expect(existsSync(`${image}.lock`)).toBe(false);
-    const third = lockImage(image);
+    const third = await lockImage(image);
     expect(third.ok).toBe(true);
     if (third.ok) third.value.dispose();
   });
 
   it.each([
-    ["a process that is gone", () => JSON.stringify({ ...holderOf(process.pid), pid: 2 ** 22 - 1 })],
-    ["another process that has its pid today", () => JSON.stringify({ ...holderOf(process.pid), started: "1" })],
-    ["a computer that was started again", () => JSON.stringify({ ...holderOf(process.pid), boot: "another" })],
+    ["a process that is gone", async () => JSON.stringify({ ...(await ownHolder()), pid: 2 ** 22 - 1 })],
+    ["another process that has its pid today", async () => JSON.stringify({ ...(await ownHolder()), started: "1" })],
+    ["a computer that was started again", async () => JSON.stringify({ ...(await ownHolder()), boot: "another" })],
     ["a write that was cut short", () => '{"pid":'],
-  ])("is taken over from %s", (_, content) => {
-    writeFileSync(`${image}.lock`, content());
-    const lock = lockImage(image);
+  ])("is taken over from %s", async (_, content) => {
+    writeFileSync(`${image}.lock`, await content());
+    const lock = await lockImage(image);
     expect(lock.ok).toBe(true);
     if (lock.ok) lock.value.dispose();
   });
 
+  it("is taken over from a process that has ended and was never waited for", async () => {
+    // The shell's child ends, and the program that the shell becomes does not ask for it.
+    const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore"] });
+    try {
+      const [line] = (await once(parent.stdout, "data")) as [Buffer];
+      const pid = Number(line.toString());
+      await vi.waitFor(() => expect(readFileSync(`/proc/${pid}/stat`, "utf8")).toMatch(/\) Z /));
+      writeFileSync(`${image}.lock`, JSON.stringify({ ...(await ownHolder()), pid, started: null }));
+      const lock = await lockImage(image);
+      expect(lock.ok).toBe(true);
+      if (lock.ok) lock.value.dispose();
+    } finally {
+      parent.kill("SIGKILL");
+    }
+  });
+
   it("leaves nothing else behind", async () => {
     writeFileSync(`${image}.lock`, "stale");
-    const lock = lockImage(image);
+    const lock = await lockImage(image);
     if (lock.ok) lock.value.dispose();
     const { readdirSync } = await import("node:fs");
     expect(readdirSync(directory)).toEqual(["disk.img"]);

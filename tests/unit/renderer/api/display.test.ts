@@ -63,6 +63,13 @@ describe("a display on this computer", () => {
     expect(sent.slice(3)).toEqual([incremental]);
   });
 
+  it("asks once for what was asked twice while it waited", () => {
+    const channel = localDisplay(fakeChannel(), 4);
+    for (let index = 0; index < 4; index++) channel.send(Uint8Array.from(incremental));
+    vi.advanceTimersByTime(1000);
+    expect(sent).toHaveLength(2);
+  });
+
   it("asks no more when it is closed", () => {
     const channel = localDisplay(fakeChannel(), 4);
     channel.send(Uint8Array.from(incremental));
