@@ -75,9 +75,12 @@ export async function createHardware(start: WorkerStart, screen: Screen, clock: 
   }
   const cd = new CdDrive(machine.cdrom?.id ?? "cd0", (failure) => events.didFailDisk(failure));
   const medium = await cd.open(start.medium);
-  if (!medium.ok) return medium;
+  if (!medium.ok) {
+    if (!start.again) return medium;
+    events.didLog("warn", `${medium.error}: the CD drive is empty from now on`);
+  }
 
-  const emulator = await createEmulator(start, await core, screen, clock, medium.value, (reason) => events.didPanic(reason));
+  const emulator = await createEmulator(start, await core, screen, clock, medium.ok ? medium.value : undefined, (reason) => events.didPanic(reason));
   const missing = missingInternals(emulator);
   if (missing.length > 0) return err(`v86 ${v86Version} lacks ${missing.join(", ")}`);
 

@@ -7,12 +7,12 @@ import type { MachineArguments } from "./argv";
 import { writeReport, dumpFiles } from "./crashDump";
 import { Display } from "./framebuffer";
 import { InputFile } from "./inputFile";
-import type { DiskFailure, FromWorker, StateProgress, Statistics, ToWorker, WorkerStart } from "./messages";
+import type { DiskFailure, StateProgress, Statistics, ToWorker, WorkerStart } from "./messages";
 import { NetChannel } from "./netChannel";
 import { encodePng } from "./png";
 import type { InputSink } from "./inputSink";
 import { SerialChannel } from "./serialChannel";
-import { WorkerHandle } from "./workerHandle";
+import { WorkerHandle, type WorkerNews } from "./workerHandle";
 
 /**
  * The machine as its process sees it, whatever worker runs it.
@@ -25,7 +25,8 @@ import { WorkerHandle } from "./workerHandle";
  *   any ──guest powers off, quit──> shutdown (the process ends)   ──emulator fails──> internal-error (it ends too)
  *
  * A reset keeps the state but for `postmigrate` and `io-error`, which become `paused`: it ends the worker and starts a
- * new one, while sockets and clients stay.
+ * new one, while sockets and clients stay. There is one reset at a time: who asks for another while a worker is being
+ * replaced gets the machine that is being made. A machine that cannot be made again has failed, and the process ends.
  */
 export type RunState =
   | "prelaunch" | "inmigrate" | "running" | "paused" | "io-error" | "finish-migrate" | "postmigrate" | "shutdown" | "internal-error";
@@ -77,10 +78,13 @@ export class MachineProcess {
   readonly onDidEnd = this.ended.event;
 
   private readonly store = new DisposableStore();
-  private readonly clock: Clock = systemClock();
   private state: RunState;
   private worker: WorkerHandle | undefined;
   private ready: Promise<void> = Promise.resolve();
+  /** The reset that is replacing the worker. */
+  private respawning: Promise<void> | undefined;
+  /** The worker's end that is under way. */
+  private closing: Promise<void> | undefined;
   private inputs: Inputs | undefined;
   private readonly links: boolean[];
   private cdMedium: string | null;
@@ -91,6 +95,7 @@ export class MachineProcess {
     readonly machine: MachineArguments,
     private readonly files: Files,
     private readonly log: Log,
+    private readonly clock: Clock = systemClock(),
   ) {
     this.state = machine.incoming ? "inmigrate" : "prelaunch";
     this.links = machine.adapters.map((adapter) => adapter.link);
@@ -125,7 +130,7 @@ export class MachineProcess {
   async begin(): Promise<void> {
     await this.prepare(async () => {
       this.inputs = this.openInputs();
-      await this.spawn(this.machine.incoming);
+      await this.spawn({ again: false });
     });
   }
 
@@ -230,7 +235,6 @@ export class MachineProcess {
   async changeMedium(path: string | null): Promise<void> {
     this.requireLiving();
     await this.ready;
-    const id = this.machine.cdrom?.id ?? "cd0";
     const hadMedium = this.cdMedium !== null;
     try {
       await this.current().request("medium", { path });
@@ -238,9 +242,13 @@ export class MachineProcess {
       throw new CommandFailure((error as Error).message);
     }
     this.cdMedium = path;
-    const moved = (open: boolean): void => this.emit("DEVICE_TRAY_MOVED", { device: id, id, "tray-open": open });
-    if (hadMedium || path !== null) moved(true);
-    if (path !== null) moved(false);
+    if (hadMedium || path !== null) this.trayMoved(true);
+    if (path !== null) this.trayMoved(false);
+  }
+
+  private trayMoved(open: boolean): void {
+    const id = this.machine.cdrom?.id ?? "cd0";
+    this.emit("DEVICE_TRAY_MOVED", { device: id, id, "tray-open": open });
   }
 
   setLink(adapter: number, up: boolean): void {
@@ -278,7 +286,8 @@ export class MachineProcess {
     return this.worker;
   }
 
-  private async spawn(incoming: boolean): Promise<void> {
+  /** Starts a worker and waits until it has made the machine; `again` is for a reset. */
+  private async spawn({ again }: { again: boolean }): Promise<void> {
     if (!this.inputs) throw new Error("the machine was not begun");
     const { machine, inputs } = this;
     const { directory } = this.files;
@@ -287,36 +296,34 @@ export class MachineProcess {
       bios: inputs.bios.read(),
       vgaBios: inputs.vgaBios.read(),
       // A state that is about to be loaded brings its kernel along.
-      ...(incoming ? {} : { kernel: inputs.kernel?.read(), initrd: inputs.initrd?.read() }),
+      ...(machine.incoming && !again ? {} : { kernel: inputs.kernel?.read(), initrd: inputs.initrd?.read() }),
       core: { wire: join(directory, "v86.wasm"), compiler: join(directory, "emulatorCore.cjs"), cache: machine.codeCache },
       links: this.links,
       medium: this.cdMedium,
+      again,
     };
     const script = join(directory, "emulatorWorker.cjs");
-    const ready = new Promise<void>((resolve, reject) => {
-      const worker = new WorkerHandle(
-        script,
-        start,
-        (message) => {
-          if (this.worker !== worker) return;
-          if (message.type === "ready") resolve();
-          else if (message.type === "failed") reject(new Error(message.message));
-          else if (message.type !== "reply") this.hear(message);
-        },
-        (reason) => {
-          reject(reason);
-          if (this.worker === worker) this.crashed(reason.message, reason.stack ?? "", "");
-        },
-      );
-      this.worker = worker;
-    });
+    const worker = new WorkerHandle(
+      script,
+      start,
+      (message) => {
+        if (this.worker === worker) this.hear(message);
+      },
+      (reason) => {
+        if (this.worker === worker) this.crashed(reason.message, reason.stack ?? "", "");
+      },
+    );
+    this.worker = worker;
     this.serial.reset();
     this.agent.reset();
     for (const net of this.nets) net.reset();
-    await ready;
+    const medium = await worker.ready;
+    if (medium === this.cdMedium) return;
+    this.cdMedium = medium;
+    this.trayMoved(true);
   }
 
-  private hear(message: Exclude<FromWorker, { type: "ready" | "failed" | "reply" }>): void {
+  private hear(message: WorkerNews): void {
     switch (message.type) {
       case "log":
         return this.log[message.level](message.message);
@@ -340,7 +347,7 @@ export class MachineProcess {
         this.migration.total = message.total;
         return;
       case "reset":
-        this.respawn(true).catch((error: unknown) => this.crashed((error as Error).message, (error as Error).stack ?? "", ""));
+        this.respawn(true).catch((error: unknown) => this.log.error("the guest's reset was not finished", error));
         return;
       case "powerOff":
         this.quit("guest-shutdown").catch((error: unknown) => this.crashed((error as Error).message, (error as Error).stack ?? "", ""));
@@ -367,28 +374,48 @@ export class MachineProcess {
     this.emit("STOP");
   }
 
-  private async respawn(guest: boolean): Promise<void> {
+  private respawn(guest: boolean): Promise<void> {
+    return (this.respawning ??= this.replaceWorker(guest));
+  }
+
+  private async replaceWorker(guest: boolean): Promise<void> {
     const wasRunning = this.state === "running";
     if (this.state === "postmigrate" || this.state === "io-error") this.state = "paused";
     this.diskFailures.clear();
     this.absolutePointer = false;
     this.emit("RESET", { guest, reason: guest ? "guest-reset" : "host-qmp-system-reset" });
     await this.prepare(async () => {
-      await this.closeWorker();
-      await this.spawn(false);
+      try {
+        await this.closeWorker();
+        // Who ends the machine meanwhile must not get another worker on its disks.
+        this.requireLiving();
+        await this.spawn({ again: true });
+      } catch (error) {
+        const { message, stack } = error as Error;
+        this.crashed(message, stack ?? "", "");
+        throw new CommandFailure(`The machine cannot be reset: ${message}`);
+      } finally {
+        // Before the new worker runs: its guest may ask for a reset of its own at once.
+        this.respawning = undefined;
+      }
     });
     if (wasRunning && this.state === "running") await this.current().request("run", null);
   }
 
-  private async closeWorker(): Promise<void> {
+  /** Ends the worker with its disks at rest. Whoever else wants that meanwhile waits for the same end. */
+  private closeWorker(): Promise<void> {
     const worker = this.worker;
-    if (!worker) return;
+    if (!worker) return Promise.resolve();
+    return (this.closing ??= this.close(worker).finally(() => (this.closing = undefined)));
+  }
+
+  private async close(worker: WorkerHandle): Promise<void> {
     const late = this.clock.schedule(closeTimeout, () => {
       this.log.error(`the disks did not come to rest in ${closeTimeout / 1000} seconds; the emulator is ended anyway`);
       worker.terminate().catch((error: unknown) => this.log.error("the emulator's thread cannot be ended", error));
     });
     try {
-      await worker.request("close", null);
+      if (!worker.hasEnded) await worker.request("close", null);
     } catch (error) {
       this.log.error("the emulator did not close its disks", error);
     }

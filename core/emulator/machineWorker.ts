@@ -84,7 +84,7 @@ class MachineWorker {
         this.absolutePointer = enabled;
         this.port.send({ type: "absolutePointer", enabled });
       });
-      this.port.send({ type: "ready" });
+      this.port.send({ type: "ready", medium: created.value.cd.file });
       for (const message of waiting) this.take(created.value, message);
     };
     setUp().catch((error: unknown) => this.port.send({ type: "failed", message: (error as Error).stack ?? String(error) }));

@@ -17,6 +17,8 @@ export interface WorkerStart {
   readonly links: readonly boolean[];
   /** The CD's medium, which may have been changed since the start. */
   readonly medium: string | null;
+  /** The machine is made again for a reset: a medium that has gone since leaves the drive empty instead of failing. */
+  readonly again: boolean;
 }
 
 /** What the worker is asked, with the answer's type. */
@@ -112,7 +114,9 @@ export interface DiskFailure {
 
 export type FromWorker =
   | { type: "log"; level: "info" | "warn"; message: string }
-  | { type: "ready" }
+  /** The machine is made; `medium` is what the CD drive has. */
+  | { type: "ready"; medium: string | null }
+  /** It cannot be made. The worker answers nothing from then on. */
   | { type: "failed"; message: string }
   | { type: "reply"; id: number; ok: true; value: unknown }
   | { type: "reply"; id: number; ok: false; message: string }
