@@ -23,6 +23,24 @@ describe("Emitter", () => {
     expect(calls).toBe(3);
   });
 
+  it("tells the others when a listener throws, and throws it then", () => {
+    const emitter = new Emitter<number>();
+    const seen: number[] = [];
+    const bug = new Error("a bug");
+    const first = emitter.event(() => {
+      throw bug;
+    });
+    emitter.event((value) => seen.push(value));
+    expect(() => emitter.fire(1)).toThrow(bug);
+    expect(seen).toEqual([1]);
+    emitter.event(() => {
+      throw new Error("another");
+    });
+    expect(() => emitter.fire(2)).toThrow(AggregateError);
+    expect(seen).toEqual([1, 2]);
+    first.dispose();
+  });
+
   it("lets a listener leave while it is told", () => {
     const emitter = new Emitter<number>();
     const seen: number[] = [];

@@ -6,7 +6,7 @@ import { Button } from "../../../ui/Button";
 import { plural } from "../../../ui/format";
 import { Problem } from "../../../ui/Problem";
 import { attempt, toasts } from "../../../ui/toasts";
-import { draftOf, malformed, patchOf, type Draft } from "./draft";
+import { draftOf, malformed, patchOf, rebased, type Draft } from "./draft";
 import { GeneralSection } from "./GeneralSection";
 import { NetworkSection } from "./NetworkSection";
 import type { SectionProps } from "./sectionProps";
@@ -45,7 +45,7 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
   // Someone else may change the machine meanwhile (the command line): what was not touched here follows.
   if (base !== config) {
     setBase(config);
-    if (JSON.stringify(patchOf(base, draft)) === "{}") setDraft(draftOf(config));
+    setDraft(rebased(draft, base, config));
   }
 
   useEffect(() => {
@@ -77,7 +77,10 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
     const changed = await attempt(() => call("machine.set", { id: machine.id, patch }));
     setApplying(false);
     if (!changed) return;
-    if (changed.config) setDraft(draftOf(changed.config));
+    if (changed.config) {
+      setDraft(draftOf(changed.config));
+      setBase(changed.config);
+    }
     toasts.show({ level: "success", message: `Changed the settings of ${changed.name}.` });
   };
 

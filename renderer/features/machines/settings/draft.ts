@@ -51,6 +51,36 @@ export function patchOf(config: MachineConfig, draft: Draft): MachinePatch {
   return patch;
 }
 
+/**
+ * The draft after someone else has changed the machine from `base`, which the draft was made of, to `config`: what was not
+ * touched in it follows, what was touched stays.
+ */
+export function rebased(draft: Draft, base: MachineConfig, config: MachineConfig): Draft {
+  const before = draftOf(base);
+  const now = draftOf(config);
+  const follow = <K extends keyof Draft>(key: K): Draft[K] => (same(draft[key], before[key]) ? now[key] : draft[key]);
+  return {
+    name: follow("name"),
+    group: follow("group"),
+    engine: follow("engine"),
+    memoryMiB: follow("memoryMiB"),
+    cpus: follow("cpus"),
+    boot: follow("boot"),
+    adapters: rebasedAdapters(draft.adapters, base.adapters, config.adapters),
+    addDisks: draft.addDisks,
+    removeDisks: draft.removeDisks.filter((id) => config.disks.some((disk) => disk.id === id)),
+  };
+}
+
+/** The same for the adapters, each by itself; an adapter is known by its address. */
+function rebasedAdapters(draft: readonly AdapterConfig[], base: readonly AdapterConfig[], config: readonly AdapterConfig[]): readonly AdapterConfig[] {
+  const of = (adapters: readonly AdapterConfig[], mac: string): AdapterConfig | undefined => adapters.find((adapter) => adapter.mac === mac);
+  // One that is as it was follows the configuration, also out of it.
+  const kept = draft.flatMap((adapter) => (same(adapter, of(base, adapter.mac)) ? (of(config, adapter.mac) ?? []) : adapter));
+  const added = config.filter(({ mac }) => !of(base, mac) && !of(draft, mac));
+  return [...kept, ...added];
+}
+
 /** A fresh address in the block that virtual machines use. */
 export function freshMac(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(3));

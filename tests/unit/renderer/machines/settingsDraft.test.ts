@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MacAddress, MachinePatch } from "../../../../core/contract/model";
-import { draftOf, freshMac, malformed, patchOf } from "../../../../renderer/features/machines/settings/draft";
+import { draftOf, freshMac, malformed, patchOf, rebased } from "../../../../renderer/features/machines/settings/draft";
 import { fakeMachine } from "../../../support/fakeDesktop";
 
 const config = fakeMachine("web", { config: { group: "lab" } }).config!;
@@ -20,6 +20,17 @@ describe("the draft of a machine's settings", () => {
     const draft = { ...draftOf(config), memoryMiB: "lots", cpus: "0" };
     expect(malformed(draft).map((finding) => finding.field)).toEqual(["memoryMiB", "cpus"]);
     expect(patchOf(config, draft)).toEqual({});
+  });
+
+  it("reverts nothing that someone else changed meanwhile, and keeps what was typed", () => {
+    const adapter = (last: string) => ({ ...config.adapters[0]!, mac: `52:54:00:00:00:${last}`, plugged: true });
+    const base = { ...config, adapters: [adapter("01"), adapter("02")], disks: [] };
+    const draft = { ...draftOf(base), memoryMiB: "512", adapters: [{ ...adapter("01"), plugged: false }, adapter("02")], removeDisks: ["disk0"] };
+    const theirs = { ...base, name: "renamed", adapters: [adapter("01"), { ...adapter("02"), plugged: false }, adapter("03")] };
+    const after = rebased(draft, base, theirs);
+    expect(patchOf(theirs, after)).toEqual({ memoryMiB: 512, adapters: [{ ...adapter("01"), plugged: false }, { ...adapter("02"), plugged: false }, adapter("03")] });
+    expect(patchOf(theirs, rebased({ ...draftOf(base), memoryMiB: "lots" }, base, theirs))).toEqual({});
+    expect(rebased({ ...draftOf(base), memoryMiB: "lots" }, base, theirs).memoryMiB).toBe("lots");
   });
 
   it("makes addresses of single stations that are different each time", () => {
