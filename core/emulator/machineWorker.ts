@@ -62,6 +62,10 @@ class MachineWorker {
         serialOutput: (port) => ({
           send: (data) => this.send({ type: "serialOutput", port, data }, data),
           taken: (bytes) => this.port.send({ type: "serialTaken", port, bytes }),
+          overrun: () => {
+            const message = `the guest writes to serial port ${port} faster than it is read and does not wait: some of its output is lost`;
+            this.port.send({ type: "log", level: "warn", message });
+          },
         }),
         adapterLine: (adapter) => ({
           send: (batch) => this.send({ type: "frames", adapter, batch }, batch),

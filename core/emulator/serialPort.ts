@@ -4,14 +4,18 @@ export interface SerialLine {
   send(data: Uint8Array): void;
   /** `bytes` of input have reached the guest. */
   taken(bytes: number): void;
+  /** The guest writes although the port is busy, and what it writes is lost. Told once. */
+  overrun(): void;
 }
 
 /**
  * One serial port on the worker's side. Output is collected and sent once per slice of the guest's running; while more
  * than `maxOutstanding` bytes have not left the process the port says it is busy, as a slow line would, and the guest's
- * driver waits. Input is given to v86 in small pieces as the guest reads it: its queue has no end of its own.
+ * driver waits. A guest that does not look overruns it, as it would a real one: beyond `maxHeld` its bytes are lost. Input is given to v86 in small pieces as the guest reads it: its queue has no end of its own.
  */
 const maxOutstanding = 256 * 1024;
+/** Leaves room for what drivers write before they look again. */
+export const maxHeld = 2 * maxOutstanding;
 /** A real port has 16; more saves interrupts. */
 const inputPiece = 64;
 /** Line status register: transmitter holding register empty, and transmitter empty. */
@@ -25,6 +29,7 @@ export class SerialPort {
   private used = 0;
   private outstanding = 0;
   private busy = false;
+  private lost = 0;
   private owedInterrupt = false;
   private input: Uint8Array[] = [];
   private inputAt = 0;
@@ -41,8 +46,17 @@ export class SerialPort {
     };
   }
 
+  /** Bytes of output that were lost to an overrun. */
+  get lostBytes(): number {
+    return this.lost;
+  }
+
   /** A byte the guest has written. */
   put(byte: number): void {
+    if (this.used + this.outstanding >= maxHeld) {
+      if (this.lost++ === 0) this.line.overrun();
+      return;
+    }
     if (this.used === this.output.length) {
       const grown = new Uint8Array(this.output.length * 2);
       grown.set(this.output);
