@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // `npm run -s terrarium -- ARGUMENTS`: the command line out of a checkout. Builds what it needs first, and talks about that
 // on standard error only.
 

@@ -15,7 +15,8 @@ import type { Windows } from "./windows";
  *   save      every machine is saved; the app closes when all are
  *   shutdown  every guest is asked to shut down; the app closes when all are off
  *   cancel    nothing happens
- * A machine that cannot be saved or shut down keeps the app open, with the reason shown: nothing is lost unseen.
+ * A machine that cannot be saved or shut down keeps the app open, with the reason shown: nothing is lost unseen. Whoever
+ * closes the window a second time while it waits for machines is asked again.
  */
 
 export interface ClosingSteps {
@@ -30,6 +31,9 @@ export class Closing {
   /** The question stands in a box of the system's. */
   private askingPlainly = false;
   private running: MachineInfo[] = [];
+  /** The jobs that are waited for. */
+  private readonly jobs = new Set<string>();
+  private changedMind = false;
   private readonly answering = new WeakSet<BrowserWindow>();
 
   constructor(
@@ -56,6 +60,7 @@ export class Closing {
   /** The person wants to close. Returns at once; what follows is asked and shown. */
   private request(): void {
     if (this.stage === "asking") this.ask();
+    if (this.stage === "working") this.thinkAgain();
     if (this.stage !== "open") return;
     this.stage = "looking";
     void this.begin().catch((error: unknown) => this.fail([toErrorData(error)]));
@@ -72,6 +77,7 @@ export class Closing {
 
   answer(answer: CloseAnswer, remember: boolean): void {
     if (this.stage !== "asking") return;
+    this.changedMind = false;
     if (answer === "cancel") {
       this.stage = "open";
       return;
@@ -81,6 +87,16 @@ export class Closing {
     void this.carryOut(answer).catch((error: unknown) => this.fail([toErrorData(error)]));
   }
 
+  /** Gives up what is waited for; the question comes again. */
+  private thinkAgain(): void {
+    if (this.changedMind || this.jobs.size === 0) return;
+    this.changedMind = true;
+    for (const id of this.jobs) {
+      // A job that has just ended cannot be cancelled: then there is nothing to wait for either.
+      this.host.ask("job.cancel", { id }).catch((error: unknown) => this.log.info(`the job ${id} was not cancelled: ${toErrorData(error).message}`));
+    }
+  }
+
   private async begin(): Promise<void> {
     this.running = await this.host.liveMachines();
     // The session may have ended meanwhile.
@@ -88,7 +104,7 @@ export class Closing {
     this.stage = "asking";
     if (this.running.length === 0) return await this.finish();
     const always = this.preferences.preferences.onClose;
-    if (always === "ask") this.ask();
+    if (always === "ask" || this.changedMind) this.ask();
     else this.answer(always, false);
   }
 
@@ -123,7 +139,11 @@ export class Closing {
       return this.quit();
     }
     // Asked anew: machines may have come and gone while the question stood.
-    const failures = await stopAll(this.host, await this.host.liveMachines(), answer);
+    const failures = await stopAll(this.host, await this.host.liveMachines(), answer, this.jobs);
+    if (this.changedMind) {
+      this.stage = "looking";
+      return this.begin();
+    }
     if (failures.length > 0) return this.fail(failures);
     await this.finish();
   }
@@ -151,6 +171,7 @@ export class Closing {
 
   private fail(errors: ErrorData[]): void {
     this.stage = "open";
+    this.changedMind = false;
     for (const error of errors) {
       this.log.warn(`The app stays open: ${error.message}`);
       this.host.announce({ type: "notice", notice: { id: randomUUID(), level: "error", message: error.message, ...(error.remedy === undefined ? {} : { remedy: error.remedy }), at: Date.now() } });
@@ -159,13 +180,14 @@ export class Closing {
   }
 }
 
-/** Saves or shuts down all of them at once and waits for the jobs' ends. */
-async function stopAll(host: HostLink, machines: readonly MachineInfo[], how: "save" | "shutdown"): Promise<ErrorData[]> {
+/** Saves or shuts down all of them at once and waits for the jobs' ends; `jobs` holds those that have not ended. */
+async function stopAll(host: HostLink, machines: readonly MachineInfo[], how: "save" | "shutdown", jobs: Set<string>): Promise<ErrorData[]> {
   const outcomes = await Promise.all(
     machines.map(async ({ id, name }): Promise<ErrorData | undefined> => {
       try {
         const { job } = await host.ask(how === "save" ? "machine.save" : "machine.shutdown", { id });
-        const ended = await host.ask("job.wait", { id: job.id });
+        jobs.add(job.id);
+        const ended = await host.ask("job.wait", { id: job.id }).finally(() => jobs.delete(job.id));
         if (ended.state === "done") return undefined;
         if (ended.state === "cancelled") return { code: "cancelled", message: `${ended.title} was cancelled.` };
         return ended.error ?? { code: "internal", message: `${ended.title} failed.` };

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
-import { BrowserWindow, MessageChannelMain, clipboard, dialog, ipcMain, shell, type FileFilter, type IpcMainInvokeEvent } from "electron";
+import { join } from "node:path";
+import { BrowserWindow, MessageChannelMain, app, clipboard, dialog, ipcMain, shell, type FileFilter, type IpcMainInvokeEvent } from "electron";
 import * as z from "zod";
 import type { Log } from "../core/base/log";
 import { CloseAnswer, PickFileOptions, PreferencesPatch } from "../core/contract/desktop";
@@ -77,7 +78,7 @@ function handlers({ host, windows, preferences, closing }: Surroundings): Record
     saveScreenshot: handler(z.tuple([z.string().min(1).max(200), z.string().max(maxPngBase64)]), async ([name, base64], window) => {
       const png = Buffer.from(base64, "base64");
       if (!png.subarray(0, pngStart.length).equals(pngStart)) throw new TerrariumError("invalid-input", "The screenshot is not a PNG picture.");
-      const { canceled, filePath } = await dialog.showSaveDialog(window, { title: "Save screenshot", defaultPath: safeFileName(name), filters: [{ name: "PNG picture", extensions: ["png"] }] });
+      const { canceled, filePath } = await dialog.showSaveDialog(window, { title: "Save screenshot", defaultPath: join(app.getPath("pictures"), safeFileName(name)), filters: [{ name: "PNG picture", extensions: ["png"] }] });
       if (canceled || !filePath) return null;
       try {
         await writeFile(filePath, png);

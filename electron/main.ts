@@ -19,7 +19,10 @@ import { Windows } from "./windows";
 function start(): void {
   const home = resolveHome(process.env);
   prepareScheme(app);
-  if (!beOnlyAppOf(app, home, Boolean(process.env.TERRARIUM_HOME))) return app.quit();
+  if (!beOnlyAppOf(app, home, Boolean(process.env.TERRARIUM_HOME))) {
+    process.stdout.write("Terrarium is open already; its window comes to the front.\n");
+    return app.quit();
+  }
   keepPagesInPlace(app);
 
   const log = openAppLog(join(home, "logs", "app.log"), process.stderr.isTTY === true);

@@ -58,7 +58,7 @@ export async function checkSpec(spec: MachineSpec, context: CheckContext): Promi
     checkCpus(findings, spec.cpus, engine);
     checkCount(findings, "disks", spec.disks.length, engine.capabilities.maxDisks);
   }
-  checkMemoryForHost(findings, spec.memoryMiB);
+  checkMemoryForHost(findings, spec.memoryMiB, engine);
   await checkBoot(findings, spec.boot, spec.memoryMiB, engine);
   checkBootable(findings, spec.boot, spec.disks.length > 0, spec.medium !== undefined);
   await checkDiskSpecs(findings, spec.disks, engine);
@@ -80,7 +80,7 @@ export async function checkPatch(machine: RegisteredMachine & { readonly config:
     checkMemory(findings, after.memoryMiB, engine);
     checkCpus(findings, after.cpus, engine);
   }
-  if (patch.memoryMiB !== undefined) checkMemoryForHost(findings, patch.memoryMiB);
+  if (patch.memoryMiB !== undefined) checkMemoryForHost(findings, patch.memoryMiB, engine);
   if (patch.boot !== undefined || patch.memoryMiB !== undefined) await checkBoot(findings, boot, after.memoryMiB, engine);
   const removed = patch.removeDisks ?? [];
   for (const id of removed) if (!config.disks.some((disk) => disk.id === id)) findings.error("disks", "not-found", `"${config.name}" has no disk ${id}.`, `Its disks are: ${config.disks.map((disk) => disk.id).join(", ") || "none"}.`);
@@ -153,7 +153,9 @@ function checkMemory(findings: Findings, memoryMiB: number, engine: EngineInfo):
   if (memoryMiB > maxMemoryMiB) findings.error("memoryMiB", "unsupported", `${engine.label} gives a machine at most ${maxMemoryMiB} MB of memory.`, `Choose ${maxMemoryMiB} MB or less, or another engine.`);
 }
 
-function checkMemoryForHost(findings: Findings, memoryMiB: number): void {
+function checkMemoryForHost(findings: Findings, memoryMiB: number, engine: EngineInfo | undefined): void {
+  // What the engine refuses anyway needs no second limit beside it.
+  if (engine && memoryMiB > engine.capabilities.maxMemoryMiB) return;
   const { memoryTotalMiB, memoryAvailableMiB } = findings.context.facts;
   if (memoryMiB > memoryTotalMiB) {
     findings.error("memoryMiB", "insufficient-resources", `This computer has ${megabytes(memoryTotalMiB)} of memory; a machine cannot have ${megabytes(memoryMiB)}.`, `Choose at most ${megabytes(Math.floor(memoryTotalMiB * 0.75))}.`);

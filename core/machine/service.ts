@@ -98,8 +98,7 @@ export class Service {
     const parsed = procedures[name].input.safeParse(input ?? {});
     if (!parsed.success) {
       const issue = parsed.error.issues[0];
-      const where = issue && issue.path.length > 0 ? ` (${issue.path.join(".")})` : "";
-      throw new TerrariumError("invalid-input", `${name}: ${issue?.message ?? "the input does not fit"}${where}.`);
+      throw new TerrariumError("invalid-input", inWords(issue));
     }
     // The table and the handlers have the same keys, which the compiler cannot follow through a variable.
     const handler = this.handlers[name] as (input: unknown) => Promise<unknown>;
@@ -459,6 +458,13 @@ export async function preBootedStates(runtime: Runtime, starter: Starter, engine
     emulator: await emulatorHash(runtime.emulator),
     log,
   });
+}
+
+/** What is wrong with a call's input. The schemas' own words stand for themselves; the checker's need the place. */
+function inWords(issue: { readonly message: string; readonly path: readonly PropertyKey[] } | undefined): string {
+  if (!issue) return "The input does not fit.";
+  const place = /^(Invalid|Unrecognized|Too )/.test(issue.message) && issue.path.length > 0 ? ` (${issue.path.join(".")})` : "";
+  return `${issue.message.charAt(0).toUpperCase()}${issue.message.slice(1)}${place}.`;
 }
 
 async function done(work: Promise<void>): Promise<Record<string, never>> {

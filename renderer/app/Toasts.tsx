@@ -31,7 +31,7 @@ function ToastCard({ toast }: { toast: Toast }) {
   const [held, setHeld] = useState(false);
   useEffect(() => {
     // Whoever reads it or reaches for its button has time.
-    if (toast.lifetime === undefined || held) return undefined;
+    if (held) return undefined;
     const timer = setTimeout(() => toasts.close(toast.id), toast.lifetime);
     return () => clearTimeout(timer);
   }, [toast, held]);

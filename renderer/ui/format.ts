@@ -15,7 +15,9 @@ export function formatBytes(bytes: number): string {
 }
 
 export function formatMiB(mebibytes: number): string {
-  return formatBytes(mebibytes * 1024 * 1024);
+  // A limit of 2047 is not one of 2 GB; with whole computers it does not matter.
+  const tenths = (mebibytes / 1024) * 10;
+  return mebibytes < 8192 && !Number.isInteger(tenths) ? `${Math.round(mebibytes)} MB` : formatBytes(mebibytes * 1024 * 1024);
 }
 
 const second = 1000;

@@ -5,8 +5,8 @@ export interface Toast {
   readonly message: string;
   readonly remedy?: string | undefined;
   readonly action?: { readonly label: string; readonly run: () => void } | undefined;
-  /** Milliseconds until it goes by itself; errors stay until they are closed. */
-  readonly lifetime: number | undefined;
+  /** Milliseconds until it goes by itself. */
+  readonly lifetime: number;
 }
 
 type Wanted = Omit<Toast, "id" | "lifetime"> & { readonly lifetime?: number | undefined };
@@ -26,7 +26,7 @@ class Toasts {
   };
 
   show(wanted: Wanted): number {
-    const lifetime = wanted.lifetime ?? (wanted.level === "error" ? undefined : wanted.action ? 12_000 : 5_000);
+    const lifetime = wanted.lifetime ?? (wanted.level === "error" ? 30_000 : wanted.action ? 12_000 : 5_000);
     const toast = { ...wanted, id: this.next++, lifetime };
     // The same complaint twice is one complaint.
     const others = this.current.filter((other) => other.message !== toast.message);

@@ -59,7 +59,7 @@ export const machineVerbs: readonly Verb[] = [
       const { id, job } = await host.call("machine.create", { spec });
       await finishJob(context, host, job);
       const machine = await host.call("machine.get", { id });
-      context.print(machine, `Created ${machine.name} (${id.slice(0, 8)}). Start it with: terrarium start ${quoted(machine.name)}`);
+      context.print(machine, `Created ${machine.name} (${id.slice(0, 8)}). Start it with: terrarium start ${operand(machine.name)}`);
     },
   }),
   verb({
@@ -190,6 +190,11 @@ function bootWord(boot: NonNullable<MachineInfo["config"]>["boot"]): string {
 
 function time(at: number): string {
   return new Date(at).toLocaleString("sv-SE");
+}
+
+/** As a shell and the command line take it: what begins with a dash would be an option. */
+function operand(text: string): string {
+  return `${text.startsWith("-") ? "-- " : ""}${quoted(text)}`;
 }
 
 /** As a shell takes it. */

@@ -71,9 +71,12 @@ export function ConsoleWindow({ id }: { id: string }) {
     });
   };
   const typeText = (text: string): void => {
-    setTyping(false);
-    void attempt(() => call("machine.typeText", { id, text }));
-    screen.current?.capture();
+    void attempt(async () => {
+      await call("machine.typeText", { id, text });
+      // Only now: a text that could not be typed is still there to be mended.
+      setTyping(false);
+      screen.current?.capture();
+    });
   };
 
   useHostKey(preferences.hostKey, {

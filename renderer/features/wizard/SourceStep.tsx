@@ -35,13 +35,15 @@ export function SourceStep({ draft, change, findings, machines, starter }: StepP
               <label className="check">
                 <input type="radio" name="image-mode" checked={draft.imageMode === "copy"} onChange={() => change({ ...draft, imageMode: "copy" })} />
                 <span>
-                  Copy it into the machine’s folder <span className="faint">The file stays as it is.</span>
+                  Copy it into the machine’s folder
+                  <span className="note">The file stays as it is.</span>
                 </span>
               </label>
               <label className="check">
                 <input type="radio" name="image-mode" checked={draft.imageMode === "link"} onChange={() => change({ ...draft, imageMode: "link" })} />
                 <span>
-                  Use it where it is <span className="faint">The machine writes into that file.</span>
+                  Use it where it is
+                  <span className="note">The machine writes into that file.</span>
                 </span>
               </label>
             </div>

@@ -73,7 +73,7 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
   const props: StepProps = { draft, change, findings: stepFindings, host, machines };
   return (
     <div
-      className={step === "review" ? "wizard reviewing" : "wizard"}
+      className="wizard"
       onKeyDown={(event) => {
         if (event.key === "Escape" && creating === undefined && !event.defaultPrevented) onClose();
         if (event.key === "Enter" && event.target instanceof HTMLInputElement && blocking === undefined) next();

@@ -25,7 +25,7 @@ interface Scene {
   readonly notices: string[];
   readonly shown: unknown[];
   live: MachineInfo[];
-  ends: (name: string, machine: MachineInfo) => Partial<JobInfo>;
+  ends: (name: string, machine: MachineInfo) => Partial<JobInfo> | Promise<Partial<JobInfo>>;
   headless: () => Promise<void>;
   own: boolean;
   onClose: "ask" | "keep" | "save" | "shutdown";
@@ -67,7 +67,7 @@ function scene(live: MachineInfo[]): Scene {
     reopen: () => void log.push("host reopened"),
     ask(name: string, input: { id: string }) {
       const one = made.live.find(({ id }) => id === input.id.replace("job of ", ""))!;
-      if (name === "job.wait") return Promise.resolve({ title: `Job of ${one.name}`, ...made.ends(name, one) });
+      if (name === "job.wait") return Promise.resolve(made.ends(name, one)).then((end) => ({ title: `Job of ${one.name}`, ...end }));
       log.push(`${name} ${one.name}`);
       return Promise.resolve({ job: { id: `job of ${one.id}` } });
     },
@@ -112,6 +112,23 @@ describe("closing the app", () => {
     expect(s.close()).toBe(false);
     await until(() => s.shown.length === 2);
     expect(s.log).toEqual([]);
+  });
+
+  it("asks again when the window is closed a second time while it waits, even where the answer was given for good", async () => {
+    const s = scenePage([a]);
+    let end: (job: Partial<JobInfo>) => void = () => undefined;
+    s.ends = () => new Promise((resolve) => (end = resolve));
+    s.onClose = "shutdown";
+    s.close();
+    await until(() => s.log.includes("machine.shutdown a"));
+    // The job is being waited for from the next turn on.
+    await until(() => (s.close(), s.log.includes("job.cancel a")));
+    end({ state: "cancelled" });
+    await until(() => s.shown.length === 1);
+    expect(s.notices).toEqual([]);
+    s.closing.answer("keep", false);
+    await until(() => s.log.includes("quit"));
+    expect(s.log.filter((line) => line === "job.cancel a")).toHaveLength(1);
   });
 
   it("hands running machines to a headless host service, after giving the home back", async () => {

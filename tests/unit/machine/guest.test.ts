@@ -108,6 +108,19 @@ describe("the guest agent's client", () => {
     expect(line.requests.map((request) => request.execute)).toEqual(["guest-sync-delimited", "lost", "guest-sync-delimited", "a"]);
   });
 
+  it("asks again when the first attempts of a conversation are lost", async () => {
+    let lost = 2;
+    const line = open((request) => (request.execute === "guest-sync-delimited" && lost-- > 0 ? undefined : polite(request)));
+    let outcome: unknown;
+    line.client.execute("a", undefined, 5000).then((answer) => (outcome = answer)).catch((error: unknown) => (outcome = error));
+    while (outcome === undefined) {
+      line.clock.advance(500);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(outcome).toEqual({ done: "a" });
+    expect(line.clock.monotonic()).toBeLessThan(5000);
+  });
+
   it("never throws or answers wrongly whatever bytes a guest sends", async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (noise) => {
@@ -132,6 +145,15 @@ describe("the guest agent's client", () => {
 });
 
 describe("a guest", () => {
+  it("is heard out about a few failed steps only, however many it tells of", async () => {
+    const line = new Line(({ execute, arguments: args }) => ({ return: execute === "guest-sync-delimited" ? args?.["id"] : { hostname: "h", failed: Array.from({ length: 100_000 }, () => 0) } }));
+    const guest = new Guest(line.client, true, [], line.clock, silentLog);
+    const identity = { hostname: "h", machineId: "m", seed: Buffer.alloc(1), hostKey: Buffer.alloc(1), authorizedKeys: [], macs: [], blankDisk: false };
+    expect((await guest.applyIdentity(identity, 1000)).failed).toHaveLength(32);
+    guest.dispose();
+    line.client.dispose();
+  });
+
   it("falls silent when its agent does not answer any more, and is heard again", async () => {
     let silent = false;
     const line = new Line((request) => (silent ? undefined : polite(request)));
