@@ -38,6 +38,9 @@ export class AgentError extends TerrariumError {
   }
 }
 
+/** How long the first attempts to synchronise are waited for, milliseconds; the one after them takes what is left. */
+const syncAttemptsMs = [1000, 2000, 4000];
+
 export class AgentClient implements Disposable {
   private chunks: Buffer[] = [];
   private size = 0;
@@ -107,7 +110,22 @@ export class AgentClient implements Disposable {
     this.close("The connection to the guest agent was closed.");
   }
 
+  /** Asks until it is answered or the time is up: what is said on a line that has just been taken over may be lost. */
   private async synchronise(timeoutMs: number): Promise<void> {
+    const deadline = this.clock.monotonic() + timeoutMs;
+    for (let attempt = 0; ; attempt++) {
+      const left = deadline - this.clock.monotonic();
+      const attemptMs = Math.min(left, syncAttemptsMs[attempt] ?? left);
+      try {
+        await this.attemptToSynchronise(attemptMs);
+        return;
+      } catch (error) {
+        if (this.isClosed || attemptMs === left) throw error;
+      }
+    }
+  }
+
+  private async attemptToSynchronise(timeoutMs: number): Promise<void> {
     const id = (this.sequence = (this.sequence + 1) & 0x3fffffff);
     this.attempts.add(id);
     const line = JSON.stringify({ execute: "guest-sync-delimited", arguments: { id } });

@@ -5,6 +5,7 @@
 //   refuses the process ends before it listens         stuck  the monitor answers no query-status
 //   speechless  lets the guest run, but does not say so    cableless  refuses to plug or pull a cable
 //   sullen  refuses query-status                       jammed saving fails, and the guest cannot go on after it
+//   forgetful  loses the first two lines of whoever connects to the agent
 // What it was told is in `x-told` over QMP.
 
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -229,8 +230,10 @@ await listen(one("-serial"), (socket) => {
     socket.write(data);
   });
 });
-await listen(one("-agent"), (socket) =>
+await listen(one("-agent"), (socket) => {
+  let lost = is("forgetful") ? 2 : 0;
   lines(socket, (line) => {
+    if (lost-- > 0) return;
     if (is("mute") || status !== "running") return;
     const { execute, arguments: args = {} } = JSON.parse(line);
     told.agent.push(execute);
@@ -244,8 +247,8 @@ await listen(one("-agent"), (socket) =>
       answer = { error: { class: "GenericError", desc: error.message } };
     }
     socket.write(Buffer.concat([Buffer.from(execute === "guest-sync-delimited" ? [0xff] : []), Buffer.from(`${JSON.stringify(answer)}\n`)]));
-  }),
-);
+  });
+});
 await listen(one("-vnc"), (socket) => socket.on("error", () => socket.destroy()).write("RFB 003.008\n"));
 writeFileSync(one("-pidfile"), `${process.pid}\n`);
 await listen(one("-monitor"), (socket) => {

@@ -168,6 +168,15 @@ describe("a machine whose surroundings fail", () => {
     expect(await test.start(machine.id)).toMatchObject({ state: "running" });
   });
 
+  it("runs a command for the next host service at once, although its agent loses what is said first", async () => {
+    const { id } = await test.create("forgetful");
+    await test.start(id);
+    await test.untilAnswering(id);
+    await test.close();
+    await test.reopen();
+    expect(await test.host.call("machine.exec", { id, command: "/bin/true" })).toMatchObject({ exitCode: 0 });
+  }, 30_000);
+
   it("runs on while its file cannot be read, and is broken when it has stopped", async () => {
     const { id, folder: machineFolder } = await test.create("misspelt");
     await test.start(id);
