@@ -46,7 +46,7 @@ export function rowNote(machine: MachineInfo, now: number): { text: string; addr
     case "saved":
       return words(`saved ${formatWhen(machine.since, now)}`);
     case "off":
-      return words(`off since ${formatWhen(machine.since, now)}`);
+      return words(`off, ${formatWhen(machine.since, now)}`);
     case "crashed":
     case "broken":
       return words(machine.problem?.message ?? machine.state);

@@ -18,7 +18,7 @@ describe("a machine's row", () => {
 
   it("tells since when it is off or saved", () => {
     expect(rowNote(fakeMachine("a", { state: "saved", since: now - 120_000 }), now).text).toBe("saved 2 min ago");
-    expect(rowNote(fakeMachine("a", { state: "off", since: now - 1_000 }), now).text).toBe("off since just now");
+    expect(rowNote(fakeMachine("a", { state: "off", since: now - 1_000 }), now).text).toBe("off, just now");
   });
 });
 
