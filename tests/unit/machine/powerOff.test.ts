@@ -1,0 +1,122 @@
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { systemClock, type Clock } from "../../../core/base/clock";
+import { toDisposable, type Disposable } from "../../../core/base/disposable";
+import { silentLog } from "../../../core/base/log";
+import { processStart } from "../../../core/base/processes";
+import { EngineTable } from "../../../core/engine/engine";
+import { v86Engine } from "../../../core/engine/v86Argv";
+import { Jobs } from "../../../core/machine/jobs";
+import { Machine } from "../../../core/machine/machine";
+import { fakeRuntime } from "../../support/host";
+import { makeConfig } from "../../support/machineConfig";
+import { useTemporaryFolder } from "../../support/temporaryFolder";
+
+/** The real clock, with time that can be skipped. */
+class SkippingClock implements Clock {
+  private readonly real = systemClock();
+  private readonly pending = new Set<{ at: number; run: () => void }>();
+  private skipped = 0;
+
+  now(): number {
+    return this.real.now() + this.skipped;
+  }
+
+  monotonic(): number {
+    return this.real.monotonic() + this.skipped;
+  }
+
+  schedule(delayMs: number, callback: () => void): Disposable {
+    const held = toDisposable(() => {
+      this.pending.delete(entry);
+      timer.dispose();
+    });
+    const run = (): void => {
+      held.dispose();
+      callback();
+    };
+    const entry = { at: this.monotonic() + delayMs, run };
+    const timer = this.real.schedule(delayMs, run);
+    this.pending.add(entry);
+    return held;
+  }
+
+  /** Skips `ms` in small steps, with what happens in between. */
+  async skip(ms: number): Promise<void> {
+    for (let step = 0; step < 100; step++) {
+      this.skipped += ms / 100;
+      for (const entry of [...this.pending]) if (entry.at <= this.monotonic()) entry.run();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
+
+describe("pulling the plug of a machine process that does not answer", () => {
+  const temporary = useTemporaryFolder();
+  const clock = new SkippingClock();
+  let machine: Machine;
+  let jobs: Jobs;
+
+  /** A machine that runs, and the pid of its process. */
+  async function run(name: string): Promise<number> {
+    const folder = join(temporary.path, "machine");
+    await mkdir(folder);
+    const runtime = await fakeRuntime(temporary.path);
+    jobs = new Jobs(clock);
+    const config = makeConfig({ name, boot: { kind: "firmware", order: "disk" } });
+    machine = new Machine(
+      { id: config.id, folder, folderName: "machine", name, config },
+      {
+        engines: new EngineTable(v86Engine(runtime)),
+        jobs,
+        clock,
+        log: silentLog,
+        runDir: () => join(temporary.path, "run"),
+        guestFiles: () => ({ bios: "b", vgabios: "v" }),
+        states: () => undefined,
+        authorizedKeys: async () => [],
+        checkStart: async () => undefined,
+        notify: () => undefined,
+        prepareForNextTime: () => undefined,
+      },
+    );
+    expect(await jobs.wait((await machine.start()).id)).toMatchObject({ state: "done" });
+    return (JSON.parse(await readFile(join(folder, "run.json"), "utf8")) as { pid: number }).pid;
+  }
+  afterEach(() => machine.release());
+
+  it("takes no more than ten seconds", async () => {
+    const pid = await run("stopped");
+    process.kill(pid, "SIGSTOP");
+    const off = machine.powerOff();
+    await clock.skip(10_000);
+    await off;
+    expect(machine.info()).toMatchObject({ state: "off" });
+    expect(await processStart(pid)).toBeUndefined();
+  });
+
+  it("takes no more than that in the middle of a job that waits for the process", async () => {
+    const pid = await run("slow");
+    const writing = new Promise<void>((resolve) => jobs.onDidChange((job) => job.detail === "Writing memory and devices" && resolve()));
+    const saving = await machine.save();
+    await writing;
+    process.kill(pid, "SIGSTOP");
+    const off = machine.powerOff();
+    await clock.skip(10_000);
+    await off;
+    expect(machine.info()).toMatchObject({ state: "off" });
+    expect((await jobs.wait(saving.id)).state).not.toBe("running");
+    expect(await processStart(pid)).toBeUndefined();
+  });
+
+  it("gives one that answers its time to close its disks", async () => {
+    const pid = await run("lingers");
+    const off = machine.powerOff();
+    await clock.skip(15_000);
+    expect(await processStart(pid)).toBeDefined();
+    process.kill(pid, "SIGTERM");
+    await off;
+    expect(machine.info()).toMatchObject({ state: "off" });
+  });
+});
