@@ -2,6 +2,7 @@ import { isNoSpace, type BlockDevice } from "../storage/blockDevice";
 import { BounceBuffers } from "./bounceBuffers";
 import type { GuestMemory } from "./guestMemory";
 import type { DiskFailure, DiskStatistics } from "./messages";
+import type { DiskState } from "./stateShape";
 import {
   createVirtioDevice, field, gather, hasDriver, readChain, restoreVirtio, saveVirtio, scatter, takeRequests, type DescriptorChain,
 } from "./virtio";
@@ -143,12 +144,11 @@ export class Disk {
     await this.storage.close();
   }
 
-  save(): unknown {
+  save(): DiskState {
     return { virtio: saveVirtio(this.device), stalled: [...this.stalled, ...this.retrying].map((chain) => chain.head), size: this.storage.size };
   }
 
-  restore(state: unknown): void {
-    const { virtio, stalled } = state as { virtio: unknown[]; stalled: number[] };
+  restore({ virtio, stalled }: DiskState): void {
     restoreVirtio(this.device, virtio);
     const queue = this.device.queues[0];
     if (!queue) return;

@@ -3,6 +3,8 @@ import type { Hardware } from "./hardware";
 import type { StateProgress } from "./messages";
 import { hardwareDifference, pageBytes, type StateDescription } from "./stateFormat";
 import { openState, writeState, type OpenedState, type RegionSource, type SaveControl } from "./stateFile";
+import { virtioFields, type VirtioState } from "./stateShape";
+import type { V86Virtio } from "./v86Internals";
 import type { VirtualClock } from "./virtualClock";
 
 /** The firmware writes itself there before a state is loaded; all other memory of a new emulator is zero. */
@@ -60,7 +62,15 @@ async function load(hardware: Hardware, clock: VirtualClock, state: OpenedState)
   if (difference) return err(difference);
   const own = description.regions.find((region) => region.name === "v86");
   const memory = description.regions.find((region) => region.name === "memory");
-  if (!own || !memory || memory.bytes !== hardware.memory.size) return err("its description is damaged");
+  const { disks, adapters, serial } = description;
+  const isComplete =
+    memory?.bytes === hardware.memory.size &&
+    disks.length === hardware.disks.length &&
+    adapters.length === hardware.adapters.length &&
+    serial.length === hardware.serial.length &&
+    hardware.disks.every((disk, index) => hasQueues(disks[index]?.virtio, disk.device)) &&
+    hardware.adapters.every((adapter, index) => hasQueues(adapters[index]?.virtio, adapter.device));
+  if (!own || !memory || !isComplete) return err("its description is damaged");
 
   // Everything is read and checked before any device is touched.
   const rest = new Uint8Array(own.bytes);
@@ -73,13 +83,21 @@ async function load(hardware: Hardware, clock: VirtualClock, state: OpenedState)
   // Before anything else: v86 keeps the processor's time stamps relative to this clock, and a guest whose processor jumps
   // ahead of its timers takes itself for stuck.
   clock.set(description.clock);
-  restoreWithoutMemory(hardware, rest.buffer as ArrayBuffer);
-  hardware.disks.forEach((disk, index) => disk.restore(description.disks[index]));
-  hardware.adapters.forEach((adapter, index) => adapter.restore(description.adapters[index]));
-  hardware.serial.forEach((port, index) => port.restore(description.serial[index]));
+  try {
+    restoreWithoutMemory(hardware, rest.buffer as ArrayBuffer);
+  } catch (error) {
+    return err(`its contents are no state of a machine: ${(error as Error).message}`);
+  }
+  disks.forEach((state, index) => hardware.disks[index]?.restore(state));
+  adapters.forEach((state, index) => hardware.adapters[index]?.restore(state));
+  serial.forEach((state, index) => hardware.serial[index]?.restore(state));
   const asserting = [...hardware.disks, ...hardware.adapters].filter(({ device }) => device.isr_status !== 0);
   hardware.interrupts.reset(asserting.map(({ device }) => device.pci_id));
   return { ok: true, value: [...own.runs, ...memory.runs].reduce((sum, [, count]) => sum + count * pageBytes, 0) };
+}
+
+function hasQueues(state: VirtioState | undefined, device: V86Virtio): boolean {
+  return state?.length === virtioFields + device.queues.length;
 }
 
 const loadedBefore = new WeakSet<Hardware>();

@@ -2,6 +2,7 @@ import { FrameBatch, forEachFrame, headerBytes, minFrameBytes } from "../net/lin
 import { maxFrameBytes } from "../net/port";
 import type { GuestMemory } from "./guestMemory";
 import type { AdapterStatistics } from "./messages";
+import type { AdapterState } from "./stateShape";
 import { createVirtioDevice, field, gather, hasDriver, restoreVirtio, saveVirtio, scatter, takeRequests, type DescriptorChain } from "./virtio";
 import type { V86Cpu, V86Virtio, V86VirtioClass } from "./v86Internals";
 
@@ -125,13 +126,12 @@ export class Adapter {
     this.pumpOut();
   }
 
-  save(): unknown {
+  save(): AdapterState {
     return { virtio: saveVirtio(this.device), mac: Array.from(this.mac), link: this.link };
   }
 
   /** The address and the cable are this machine's, not the saved one's; the driver is told when they differ. */
-  restore(state: unknown): void {
-    const { virtio, mac, link } = state as { virtio: unknown[]; mac: number[]; link: boolean };
+  restore({ virtio, mac, link }: AdapterState): void {
     restoreVirtio(this.device, virtio);
     if (link !== this.link || mac.some((byte, index) => byte !== this.mac[index])) this.tellGuest();
   }

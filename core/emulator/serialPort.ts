@@ -1,3 +1,4 @@
+import type { SerialState } from "./stateShape";
 import type { V86Uart } from "./v86Internals";
 
 export interface SerialLine {
@@ -90,15 +91,14 @@ export class SerialPort {
   }
 
   /** What v86's own state leaves out: bytes the guest has not read yet. */
-  save(): unknown {
+  save(): SerialState {
     if (this.busy) this.release();
     const waiting: number[] = [];
     this.input.forEach((chunk, index) => waiting.push(...chunk.subarray(index === 0 ? this.inputAt : 0)));
     return { fifo: [...this.uart.input], waiting };
   }
 
-  restore(state: unknown): void {
-    const { fifo, waiting } = state as { fifo: number[]; waiting: number[] };
+  restore({ fifo, waiting }: SerialState): void {
     this.uart.input = [...fifo];
     if (fifo.length === 0) this.uart.lsr &= ~dataReady;
     this.input = waiting.length > 0 ? [Uint8Array.from(waiting)] : [];

@@ -110,16 +110,22 @@ export function openState(path: string): Result<OpenedState> {
   } catch (error) {
     return err((error as Error).message);
   }
-  const opened = readDescription(fd);
+  let opened: ReturnType<typeof readDescription>;
+  try {
+    opened = readDescription(fd);
+  } catch (error) {
+    // A directory, or a disk that cannot be read.
+    opened = err((error as Error).message);
+  }
   if (!opened.ok) {
     closeSync(fd);
     return opened;
   }
-  const { header, description } = opened.value;
+  const { value } = opened;
   return ok({
-    header,
-    description,
-    readRegion: (region, target) => readRegion(fd, opened.value, region, target),
+    header: value.header,
+    description: value.description,
+    readRegion: (region, target) => readRegion(fd, value, region, target),
     close: () => closeSync(fd),
   });
 }

@@ -1,4 +1,7 @@
 import { err, ok, type Result } from "../base/result";
+import { isDescription, type StateDescription, type StateHardware } from "./stateShape";
+
+export type { StateDescription, StateHardware, StateRegion } from "./stateShape";
 
 /**
  * A saved machine in one file. Layout, all numbers little-endian:
@@ -18,8 +21,8 @@ export const headerBytes = 64;
 export const firstChunkAt = 4096;
 export const pageBytes = 4096;
 export const chunkPages = 256;
-/** The description of the largest machine is far below this. */
-export const maxDescriptionBytes = 64 * 1024 * 1024;
+/** The largest machine with every other page zero, which is the longest description there is, stays below half of this. */
+export const maxDescriptionBytes = 16 * 1024 * 1024;
 
 export interface StateHeader {
   readonly compressed: boolean;
@@ -29,33 +32,10 @@ export interface StateHeader {
   readonly descriptionChecksum: number;
 }
 
-/** What a state can be restored on: the machine must have the same. */
-export interface StateHardware {
-  readonly emulator: string;
-  readonly devices: number;
-  readonly memory: number;
-  readonly disks: readonly { readonly id: string; readonly size: number; readonly readOnly: boolean; readonly inUse: boolean }[];
-  readonly adapters: number;
-}
-
-export interface StateRegion {
-  readonly name: "memory" | "v86";
-  /** Bytes of the region; a multiple of the page's for memory. */
-  readonly bytes: number;
-  /** Runs of pages that are there, as first page and count, in order. */
-  readonly runs: readonly (readonly [number, number])[];
-  /** For each chunk its bytes in the file and the checksum of its pages before compression. */
-  readonly chunks: readonly (readonly [number, number])[];
-}
-
-export interface StateDescription {
-  readonly hardware: StateHardware;
-  readonly clock: number;
-  readonly disks: readonly unknown[];
-  readonly adapters: readonly unknown[];
-  readonly serial: readonly unknown[];
-  readonly regions: readonly StateRegion[];
-}
+/** v86's own state is the screen's memory of 8 MiB and little else. */
+export const maxOwnBytes = 64 * 1024 * 1024;
+/** More than v86 can address. */
+export const maxMemoryBytes = 4 * 1024 * 1024 * 1024;
 
 export function emitHeader(header: StateHeader): Uint8Array {
   const bytes = new Uint8Array(headerBytes);
@@ -97,12 +77,19 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number): Result<StateH
   return ok(header);
 }
 
-/** Checks a description's shape; the states of the devices are as trustworthy as the checksum says. */
+/** Checks a description: its checksum, its shape, and that its chunks are what lies before it in the file. */
 export function parseDescription(bytes: Uint8Array, header: StateHeader): Result<StateDescription> {
   if (checksum(bytes) !== header.descriptionChecksum) return err("its description is damaged");
-  const value = JSON.parse(new TextDecoder().decode(bytes)) as StateDescription;
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return err("its description is damaged");
+  }
+  if (!isDescription(value)) return err("its description is damaged");
   let at = firstChunkAt;
   for (const region of value.regions) {
+    if (region.bytes > (region.name === "v86" ? maxOwnBytes : maxMemoryBytes)) return err("its description is damaged");
     let end = 0;
     let pages = 0;
     for (const [first, count] of region.runs) {

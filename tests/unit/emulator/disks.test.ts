@@ -289,14 +289,14 @@ describe("a write that fails", () => {
     const large = guest.lay(typeWrite, 0, maxRequestBytes);
     // A hostile driver makes its request larger while it waits.
     guest.memory.bytes.copyWithin(places.table + head * 16, places.table + large * 16, places.table + large * 16 + 48);
-    const state = guest.disk.save() as { stalled: number[] };
+    const state = guest.disk.save();
     expect(state.stalled).toEqual(Array.from({ length: 8 }, () => head));
     guest.disk.restore(state);
     guest.disk.retry();
     expect(storage.bytesHeld).toBeLessThanOrEqual(maxBytesInFlight);
     const running = storage.pending.length;
     for (let count = 0; count < running; count++) await storage.settle(new Error("no room"));
-    expect((guest.disk.save() as { stalled: number[] }).stalled.length).toBe(8);
+    expect(guest.disk.save().stalled.length).toBe(8);
     guest.disk.retry();
     expect(await storage.settleAll()).toBe(8);
     expect(guest.answered).toBe(8);
