@@ -151,7 +151,8 @@ export class Registry {
     return this.inTurn(async () => {
       const entry = this.entry(id);
       if (config.id !== id) throw new TerrariumError("internal", "A machine's id cannot change.");
-      this.requireFreeName(config.name, id);
+      // A machine that shares its name with one that cannot be read may still be changed otherwise.
+      if (config.name !== entry.name) this.requireFreeName(config.name, id);
       const fresh = await this.reread(entry);
       if (fresh === undefined) throw new TerrariumError("not-found", `The folder of "${entry.name}" is gone.`, `Put ${entry.folder} back.`);
       if (fresh.loaded === undefined) throw new TerrariumError("broken", fresh.problem?.message ?? `"${entry.name}" has no usable configuration.`, fresh.problem?.remedy);
@@ -337,10 +338,26 @@ export class Registry {
       this.drop(entry.id);
       return undefined;
     }
+    if (fresh.id !== entry.id && fresh.config !== undefined && entry.config === undefined) return this.mended(entry, fresh);
     // An id someone edited is no longer this machine's; it stays what it is known as until the home is opened again.
     const kept = fresh.id === entry.id ? fresh : fresh.config === undefined ? { ...fresh, id: entry.id } : { ...fresh, id: entry.id, config: undefined, loaded: undefined, problem: changedId(entry) };
     this.putIfChanged(kept);
     return kept;
+  }
+
+  /** A machine whose configuration could not be read was known by a stand-in for its id; now it has its own. */
+  private async mended(standIn: FolderEntry, fresh: FolderEntry): Promise<FolderEntry> {
+    this.entries.delete(standIn.id);
+    try {
+      await this.makeDistinct(fresh.folder);
+      const entry = await this.readFolder(fresh.folderName);
+      this.changed.fire({ type: "removed", id: standIn.id });
+      this.put(entry);
+      return entry;
+    } catch (failure) {
+      this.entries.set(standIn.id, standIn);
+      throw failure;
+    }
   }
 
   private inTurn<T>(change: () => Promise<T>): Promise<T> {

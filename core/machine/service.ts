@@ -13,6 +13,7 @@ import { v86Engine } from "../engine/v86Argv";
 import { checkPatch, checkSpec, checkStart, firstError, type CheckContext } from "./checks";
 import { changeDisks, planMachine } from "./creation";
 import { runDoctor } from "./doctor";
+import { FolderWatch } from "./folderWatch";
 import type { Home } from "./home";
 import { readHostFacts } from "./hostFacts";
 import { homeKey } from "./identity";
@@ -50,6 +51,7 @@ export class Service {
   private readonly jobs: Jobs;
   private readonly engines: EngineTable;
   private readonly clock: Clock = systemClock();
+  private readonly edits: FolderWatch;
   private starter: Starter = { info: { ready: false } };
   private states: PreBootedStates | undefined;
   /** Every machine that came into the registry has been looked at. */
@@ -70,6 +72,7 @@ export class Service {
   ) {
     this.jobs = new Jobs(this.clock);
     this.engines = new EngineTable(v86Engine(runtime));
+    this.edits = new FolderWatch(this.clock, log, (id) => this.didEdit(id));
     this.registry = new Registry({ machinesDir: home.machinesDir, trashDir: home.trashDir, keptDisksDir: home.keptDisksDir, log: log.child("registry"), now: () => this.clock.now() });
   }
 
@@ -121,6 +124,7 @@ export class Service {
 
   /** Ends what runs here. Machine processes live on. */
   async close(): Promise<void> {
+    this.edits.dispose();
     await this.jobs.settle();
     await Promise.all([this.recovering, this.releasing]);
     await Promise.all([...this.machines.values()].map((machine) => machine.release()));
@@ -238,6 +242,7 @@ export class Service {
   private adopt(registered: RegisteredMachine): Machine {
     const machine = new Machine(registered, this.surroundings);
     this.machines.set(registered.id, machine);
+    this.edits.follow(registered.id, registered.folder);
     machine.onDidChange(() => {
       if (this.machines.get(machine.id) === machine) this.eventEmitter.fire({ type: "machine", machine: machine.info() });
     });
@@ -256,6 +261,7 @@ export class Service {
   private didRegister(registered: RegisteredMachine): void {
     const known = this.machines.get(registered.id);
     if (known) {
+      this.edits.follow(registered.id, registered.folder);
       known.update(registered);
       return;
     }
@@ -265,9 +271,17 @@ export class Service {
   }
 
   private didRemove(id: string): void {
+    this.edits.forget(id);
     const machine = this.machines.get(id);
     if (machine) this.releasing = Promise.all([this.releasing, machine.release()]).then(() => undefined);
     if (this.machines.delete(id)) this.eventEmitter.fire({ type: "machineRemoved", id });
+  }
+
+  /** Somebody has edited the machine's file. One that runs keeps to what it was started with; a start reads the file anyway. */
+  private didEdit(id: string): void {
+    const machine = this.machines.get(id);
+    if (!machine || machine.isLive) return;
+    this.registry.refresh(id).catch((error: unknown) => this.log.warn(`${machine.name} was edited and could not be read again: ${toErrorData(error).message}`));
   }
 
   private async create({ spec }: ProcedureParsed<"machine.create">): Promise<{ id: string; job: JobInfo }> {
