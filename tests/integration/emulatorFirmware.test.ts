@@ -1,11 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DisposableStore } from "../../core/base/disposable";
 import { endings, writeBootCd, writeBootDisk } from "../support/bootSector";
-import { startEmulator, type EmulatorOptions, type EmulatorProcess } from "../support/emulatorProcess";
+import { QmpClient, startEmulator, type EmulatorOptions, type EmulatorProcess } from "../support/emulatorProcess";
 
 /** Machines without an operating system: a boot sector says a word on the serial port and does one thing. */
 let store: DisposableStore;
@@ -21,6 +21,15 @@ function boot(ending: readonly number[], options: EmulatorOptions = {}): Emulato
   const file = join(directory, "boot.img");
   writeBootDisk(file, "hello", ending);
   return store.add(startEmulator({ kernel: "none", memory: 32, disks: [{ file }], ...options }));
+}
+
+/** What a descriptor of a process is open on; nothing when it was closed since it was listed. */
+function linkOf(pid: number | undefined, fd: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`);
+  } catch {
+    return "";
+  }
 }
 
 describe("a machine without an operating system", () => {
@@ -109,6 +118,54 @@ describe("a machine without an operating system", () => {
     await qmp.execute("stop");
     await qmp.execute("system_reset");
     expect(await qmp.execute("query-status")).toEqual({ status: "paused", running: false });
+  });
+
+  it("boots once for two resets at once, answers both, and runs on", async () => {
+    const machine = boot(endings.wait);
+    const serial = await machine.serial();
+    const one = await machine.qmp();
+    const other = new QmpClient(await machine.connect("monitor.sock"));
+    await other.execute("qmp_capabilities");
+    await one.execute("cont");
+    await serial.until(/hello/);
+    await Promise.all([one.execute("system_reset"), other.execute("system_reset")]);
+    await serial.until(/hello[\s\S]*hello/);
+    const open = readdirSync(`/proc/${machine.process.pid}/fd`).filter((fd) => linkOf(machine.process.pid, fd).endsWith("boot.img"));
+    expect(open.length).toBe(1);
+    for (const monitor of [one, other]) expect(await monitor.execute("query-status")).toMatchObject({ status: "running" });
+    expect(await machine.quit()).toBe(0);
+    expect(serial.text.match(/hello/g)?.length).toBe(2);
+  });
+
+  it("boots again with an empty drive when its CD has gone", async () => {
+    const cd = join(directory, "boot.iso");
+    writeBootCd(cd, "from the CD", endings.wait);
+    const machine = boot(endings.wait, { boot: "d", cd });
+    const serial = await machine.serial();
+    const qmp = await machine.qmp();
+    await qmp.execute("cont");
+    await serial.until(/from the CD/);
+    rmSync(cd);
+    await qmp.execute("system_reset");
+    await serial.until(/from the CD[\s\S]*hello/);
+    expect((await qmp.event("DEVICE_TRAY_MOVED")).data).toMatchObject({ device: "cd0", "tray-open": true });
+    const drives = (await qmp.execute("query-block")) as { device: string; inserted?: object }[];
+    expect(drives.find(({ device }) => device === "cd0")).not.toHaveProperty("inserted");
+    expect(machine.log).toMatch(/boot\.iso does not exist: the CD drive is empty from now on/);
+    expect(await machine.quit()).toBe(0);
+  });
+
+  it("ends with the reason when its disk has gone at a reset", async () => {
+    const machine = boot(endings.wait);
+    const serial = await machine.serial();
+    const qmp = await machine.qmp();
+    await qmp.execute("cont");
+    await serial.until(/hello/);
+    rmSync(join(directory, "boot.img"));
+    await expect(qmp.execute("system_reset")).rejects.toThrow(/The machine cannot be reset: The image .* does not exist/);
+    expect((await qmp.event("SHUTDOWN")).data).toEqual({ guest: false, reason: "host-error" });
+    expect(await machine.exit).toBe(70);
+    expect(machine.log).not.toMatch(/did not/);
   });
 
   it("answers at once while the guest does nothing but run", async () => {
