@@ -81,7 +81,10 @@ const commands = {
     return {};
   },
   quit() {
-    if (is("lingers")) return {};
+    if (is("lingers")) {
+      event("SHUTDOWN", { guest: false, reason: "host-qmp-quit" });
+      return {};
+    }
     end("host-qmp-quit");
     return {};
   },

@@ -112,7 +112,12 @@ describe("pulling the plug of a machine process that does not answer", () => {
 
   it("gives one that answers its time to close its disks", async () => {
     const pid = await run("lingers");
+    const { qmp } = machine.live().session;
+    const ending = qmp.waitFor(({ event }) => event === "SHUTDOWN");
     const off = machine.powerOff();
+    await ending;
+    // Answers come in order: when this one is there, the one before it is too.
+    await qmp.execute("x-told");
     await clock.skip(15_000);
     expect(await processStart(pid)).toBeDefined();
     process.kill(pid, "SIGTERM");
