@@ -154,6 +154,8 @@ export const MachineInfo = z.object({
   state: MachineState,
   /** When the state began. */
   since: z.number(),
+  /** When it was started, while it lives; pauses and other host services change nothing of that. */
+  startedAt: z.number().optional(),
   pauseReason: PauseReason.optional(),
   /** The guest's screen or monitor has not answered for a while. */
   unresponsive: z.boolean(),

@@ -108,7 +108,7 @@ export class Machine {
       ...(config ? { config, engine: this.around.engines.resolve(config).info } : {}),
       guest: this.run?.guest.info ?? { agent: "none", addresses: [] },
       ...(jobId === undefined ? {} : { jobId }),
-      ...(this.run ? { startedFrom: this.run.startedFrom } : {}),
+      ...(this.run ? { startedFrom: this.run.startedFrom, startedAt: this.run.startedAt } : {}),
       ...(this.hostBytes === undefined ? {} : { hostBytes: this.hostBytes }),
     };
   }
@@ -155,6 +155,9 @@ export class Machine {
     }
     await endOrphan(this.sockets, this.serialLog, this.around);
     await this.rest();
+    // It has been like this since its run ended, not since somebody looked.
+    this.since = record?.end?.at ?? this.since;
+    this.changeEmitter.fire();
   }
 
   /** Starts the machine as a job. */
@@ -374,7 +377,7 @@ export class Machine {
     // The guest goes on and changes its disks: the state must never be used again. Its memory is here alone now, and what fails from here on must not end it.
     const run = this.live();
     // When this fails, the record still says that the state is used up, and it goes when the run ends.
-    await this.discardUsed(run.facts).catch((error: unknown) => this.around.log.error(`the used state of ${this.name} could not be removed`, error));
+    await saved.discard().catch((error: unknown) => this.around.log.error(`the used state of ${this.name} could not be removed`, error));
     if (!facts.identified) return;
     await run.applyLinks().catch((error: unknown) => {
       this.around.log.error(`the cables of ${this.name} could not be plugged`, error);
@@ -551,7 +554,9 @@ export class Machine {
     const saved = new SavedState(this.folder);
     if (!(await saved.exists()) || (await saved.facts())?.savedAt !== record.savedAt) return;
     await saved.discard();
-    this.logEvent("the saved state is used up: its guest has gone on");
+    const message = `The saved state of ${this.name} is used up: its guest had begun to go on when it was ended.`;
+    this.logEvent(message);
+    this.around.notify({ level: "warning", message, remedy: "Start the machine; it boots as after a power cut.", machineId: this.id });
   }
 
   /** Ends a run that did not come up. */

@@ -64,7 +64,8 @@ export const MachinePage = memo(function MachinePage({ id, tab, onTab, windowBut
 
 function StateChip({ machine }: { machine: MachineInfo }) {
   const job = useJobs().find((other) => other.id === machine.jobId && other.state === "running");
-  const young = Date.now() - machine.since < 60_000;
+  const since = machine.state === "running" ? (machine.startedAt ?? machine.since) : machine.since;
+  const young = Date.now() - since < 60_000;
   const now = useNow(young ? 1_000 : 30_000);
   if (job) {
     return (
@@ -85,7 +86,7 @@ function StateChip({ machine }: { machine: MachineInfo }) {
     <span className={`chip state ${machine.state}`}>
       <StateGlyph state={machine.state} decorative breathing />
       {machine.unresponsive ? "Not responding" : stateNames[machine.state]}
-      <span className="num since">{moving ? formatDuration(now - machine.since) : formatWhen(machine.since, now)}</span>
+      <span className="num since">{moving ? formatDuration(now - since) : formatWhen(since, now)}</span>
     </span>
   );
 }

@@ -360,6 +360,24 @@ describe("a machine", () => {
     expect(await test.host.call("trash.restore", { id: entry.id })).toMatchObject({ id, state: "off", name: "rubbish" });
   });
 
+  it("knows since when it runs or does not, over pauses and other host services", async () => {
+    const { id } = await test.create("patient");
+    const { startedAt } = await test.start(id);
+    expect(startedAt).toBeDefined();
+    await test.host.call("machine.pause", { id });
+    await test.host.call("machine.resume", { id });
+    await test.close();
+    await test.reopen();
+    expect(await test.until(id, ({ state }) => state === "running")).toMatchObject({ startedAt });
+    await test.host.call("machine.powerOff", { id });
+    const { folder } = await test.get(id);
+    const { end } = JSON.parse(await readFile(join(folder, "run.json"), "utf8")) as { end: { at: number } };
+    await test.close();
+    await test.reopen();
+    expect(await test.get(id)).toMatchObject({ state: "off", since: end.at });
+    expect((await test.get(id)).startedAt).toBeUndefined();
+  });
+
   it("keeps a log of what happened to it", async () => {
     const { id } = await test.create("historian");
     await test.start(id);
