@@ -62,6 +62,7 @@ describe("a machine whose surroundings fail", () => {
     await test.host.call("job.cancel", { id: job });
     expect(existsSync(state(machine))).toBe(false);
     expect(await test.get(machine.id)).toMatchObject({ state: "off" });
+    expect(test.events).toContainEqual(expect.objectContaining({ type: "notice", notice: expect.objectContaining({ level: "warning", message: expect.stringContaining("used up") as string }) as object }));
   });
 
   it("has no saved state any more when the host service and its process end while its guest begins to run", async () => {

@@ -6,13 +6,16 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLog } from "../../../core/base/log";
 import { isRunning, ownIdentity, processStart } from "../../../core/base/processes";
-import { EngineTable } from "../../../core/engine/engine";
+import { EngineTable, type Engine } from "../../../core/engine/engine";
+import { connectWhenReady } from "../../../core/engine/machineProcess";
+import { QmpClient } from "../../../core/engine/qmp";
 import { v86Engine } from "../../../core/engine/v86Argv";
 import { prepareDefaultState } from "../../../core/machine/index";
 import { PreBootedStates } from "../../../core/machine/preBooted";
 import type { Runtime } from "../../../core/machine/runtime";
 import { fakeRuntime } from "../../support/host";
 import { makeConfig, oneDisk } from "../../support/machineConfig";
+import { SkippingClock } from "../../support/skippingClock";
 
 const never = new AbortController().signal;
 const quiet = (): void => undefined;
@@ -28,7 +31,7 @@ describe("pre-booted states", () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  const open = (patch: { guestBuild?: string; emulator?: string; folders?: string[] } = {}): PreBootedStates =>
+  const open = (patch: { guestBuild?: string; emulator?: string; folders?: string[]; engine?: Engine; clock?: SkippingClock } = {}): PreBootedStates =>
     new PreBootedStates({
       folders: [states],
       target: states,
@@ -79,6 +82,33 @@ describe("pre-booted states", () => {
     await expect(making).rejects.toMatchObject({ code: "cancelled" });
     expect(await readdir(states)).toEqual([]);
     await expect(open().prepare(makeConfig({ boot: { kind: "firmware", order: "cd" } }), never, quiet)).rejects.toMatchObject({ code: "unsupported" });
+  });
+
+  it("are waited for while the machine process is slow to begin", async () => {
+    const clock = new SkippingClock();
+    const engine = new EngineTable(v86Engine(runtime)).resolve({ engine: "v86", memoryMiB: 256, cpus: 1 });
+    let monitor = "";
+    const speechless: Engine = {
+      ...engine,
+      plan: (config, context) => {
+        monitor = context.sockets.monitor;
+        return engine.plan({ ...config, name: "speechless" }, context);
+      },
+    };
+    const abort = new AbortController();
+    let failed: unknown;
+    const making = open({ engine: speechless, clock })
+      .prepare(makeConfig(), abort.signal, quiet)
+      .catch((error: unknown) => (failed = error));
+    while (monitor === "") await new Promise((resolve) => setImmediate(resolve));
+    const client = await QmpClient.over(await connectWhenReady(monitor, { timeoutMs: 10_000 }));
+    while (((await client.execute("x-told")) as { status: string }).status !== "running") await new Promise((resolve) => setImmediate(resolve));
+    await clock.skip(60_000);
+    expect(failed).toBeUndefined();
+    abort.abort();
+    await making;
+    expect(failed).toMatchObject({ code: "cancelled" });
+    client.dispose();
   });
 
   it("of other builds are removed, and what dead preparations left, with their machine process", async () => {
