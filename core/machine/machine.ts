@@ -149,10 +149,7 @@ export class Machine {
     if (this.state === "broken") return;
     const record = await readRunRecord(this.folder);
     if (record === undefined || record.end !== undefined) this.problem = record?.end?.problem;
-    else {
-      await this.discardUsed(record);
-      if (await this.takeOver(record)) return;
-    }
+    else if (await this.takeOver(record)) return;
     await endOrphan(this.sockets, this.serialLog, this.around);
     await this.rest();
     // It has been like this since its run ended, not since somebody looked.
@@ -444,6 +441,7 @@ export class Machine {
     } catch (error) {
       unreachable = `Its machine process did not answer any more and was ended: ${toErrorData(error).message}`;
     }
+    await this.discardUsed(record, found !== undefined);
     if (!found) {
       if (unreachable !== undefined) this.problem = await this.crash(unreachable, record.startedAt);
       else this.problem = record.ran ? await this.unseenEnd(record) : undefined;
@@ -548,12 +546,13 @@ export class Machine {
     return describeCrash({ name: this.name, logs: join(this.folder, "logs"), reason, startedAt });
   }
 
-  /** Throws away the state that a run came from: its guest has begun to run, and the memory would not fit its disks any more. A state saved since stays. */
-  private async discardUsed(record: RunRecord): Promise<void> {
+  /** Throws away the state that a run came from: its guest has begun to run, and the memory would not fit its disks any more. A state saved since stays. `alive`: the memory lives on in the run. */
+  private async discardUsed(record: RunRecord, alive = false): Promise<void> {
     if (record.savedAt === undefined || !record.ran) return;
     const saved = new SavedState(this.folder);
     if (!(await saved.exists()) || (await saved.facts())?.savedAt !== record.savedAt) return;
     await saved.discard();
+    if (alive) return;
     const message = `The saved state of ${this.name} is used up: its guest had begun to go on when it was ended.`;
     this.logEvent(message);
     this.around.notify({ level: "warning", message, remedy: "Start the machine; it boots as after a power cut.", machineId: this.id });

@@ -84,6 +84,22 @@ describe("a machine whose surroundings fail", () => {
     expect(await test.get(machine.id)).toMatchObject({ state: "off" });
   });
 
+  it("is taken over without its saved state when its host service ended while its guest began to run", async () => {
+    const machine = await saved("a machine");
+    const memory = await readFile(state(machine));
+    const facts = await readFile(join(machine.folder, "saved", "saved.json"));
+    await test.start(machine.id);
+    await test.host.call("machine.pause", { id: machine.id });
+    await test.close();
+    await new SavedState(machine.folder).begin();
+    await writeFile(join(machine.folder, "saved", "saved.json"), facts);
+    await writeFile(state(machine), memory);
+    await test.reopen();
+    expect(existsSync(state(machine))).toBe(false);
+    expect(await test.get(machine.id)).toMatchObject({ state: "paused" });
+    expect((await test.host.call("machine.log", { id: machine.id, log: "events" })).text).not.toContain("used up");
+  });
+
   it("keeps a state that was saved since the start it was restored by", async () => {
     const machine = await saved("a machine");
     await test.start(machine.id);
