@@ -189,6 +189,18 @@ describe("the screens", () => {
     });
   }
 
+  it("keep what was typed into the settings while somebody looks elsewhere", async () => {
+    await tab("Settings");
+    await app.main.getByRole("textbox", { name: "Group" }).fill("lab");
+    await row("a machine whose").click();
+    await nav("Activity").click();
+    await row("garden").click();
+    expect(await app.main.getByRole("textbox", { name: "Group" }).inputValue()).toBe("lab");
+    await app.main.getByRole("button", { name: "Revert" }).click();
+    await app.main.getByText("not applied yet").waitFor({ state: "detached" });
+    expect(await app.main.getByRole("textbox", { name: "Group" }).inputValue()).toBe("");
+  });
+
   it("made no page complain", () => {
     expect(app.complaints).toEqual([]);
   });

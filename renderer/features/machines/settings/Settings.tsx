@@ -31,9 +31,12 @@ export default function Settings({ machine }: { machine: MachineInfo }) {
   return <SettingsForm machine={machine} config={machine.config} />;
 }
 
+/** What was typed and not applied, by machine: looking at another machine or page throws nothing away. */
+const unapplied = new Map<string, { readonly draft: Draft; readonly base: MachineConfig }>();
+
 function SettingsForm({ machine, config }: { machine: MachineInfo; config: MachineConfig }) {
-  const [draft, setDraft] = useState<Draft>(() => draftOf(config));
-  const [base, setBase] = useState(config);
+  const [draft, setDraft] = useState<Draft>(() => unapplied.get(machine.id)?.draft ?? draftOf(config));
+  const [base, setBase] = useState(() => unapplied.get(machine.id)?.base ?? config);
   const [checked, setChecked] = useState<readonly Finding[]>([]);
   const [applying, setApplying] = useState(false);
   const form = useRef<HTMLDivElement>(null);
@@ -47,6 +50,11 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
     setBase(config);
     setDraft(rebased(draft, base, config));
   }
+
+  useEffect(() => {
+    if (dirty) unapplied.set(machine.id, { draft, base });
+    else unapplied.delete(machine.id);
+  }, [machine.id, dirty, draft, base]);
 
   useEffect(() => {
     if (patchText === "{}") {
@@ -110,7 +118,7 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
           ))}
         </nav>
         <div className="settings-body">
-          {locked !== undefined && <Problem level="hint" message={locked} remedy="Name, group, notes and the CD can be changed in any state that allows it." />}
+          {locked !== undefined && <Problem level="hint" message={locked} remedy="Name, group and the CD can be changed meanwhile." />}
           <GeneralSection {...props} />
           <SystemSection {...props} />
           <StorageSection {...props} />
