@@ -59,7 +59,7 @@ const layers = [
   {
     folder: "core/server",
     may: ["core/machine/index.ts", "core/machine/access.ts", "core/contract", "core/base"],
-    packages: ["zod", "ws"],
+    packages: ["zod"],
     node: true,
     reason: "The server hands the contract to other processes; it sees machines by their entrances: the service, and where a home and its holder are.",
   },

@@ -29,7 +29,7 @@ const noTestLeftOut = [
   },
 ];
 
-/** Code that gets its time and its chance passed in, so that tests run it on virtual time (style.md, 8). */
+/** Code that gets its time and its chance passed in, so that tests run it on virtual time. */
 const virtualTime = [
   ...["setTimeout", "setInterval", "setImmediate"].map((name) => ({
     selector: `CallExpression[callee.name='${name}']`,

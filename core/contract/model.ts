@@ -11,7 +11,7 @@ export type MachineId = z.infer<typeof MachineId>;
 
 export const EngineId = z.enum(["v86", "qemu"]);
 export type EngineId = z.infer<typeof EngineId>;
-/** `auto` lets Terrarium choose (design: Engines). */
+/** `auto` lets Terrarium choose. */
 export const EngineChoice = z.enum(["auto", "v86", "qemu"]);
 export type EngineChoice = z.infer<typeof EngineChoice>;
 

@@ -6,7 +6,7 @@ import { errno, fileError } from "../storage/fileErrors";
 import { takeLock, type LockRecord } from "./lock";
 import { openRunDir } from "./runDir";
 
-/** The home directory: where everything Terrarium keeps lies (design: Home directory). */
+/** The home directory: where everything Terrarium keeps lies. */
 export function resolveHome(env: NodeJS.ProcessEnv = process.env): string {
   const chosen = env["TERRARIUM_HOME"];
   if (chosen) return resolve(chosen);

@@ -30,7 +30,7 @@ export function isLeftover(name: string): boolean {
 }
 
 /**
- * Replaces `path` with `content`. When it rejects the old file is whole, and no temporary file is left unless the process died.
+ * Replaces `path` with `content`. When it rejects, the file is the old or (when only its folder could not be made durable) the new one, whole, and no temporary file is left unless the process died.
  * @throws the system's error.
  */
 export async function writeFileAtomically(path: string, content: string | Uint8Array, options: { faults?: FaultHook | undefined; mode?: number } = {}): Promise<void> {
