@@ -11,6 +11,8 @@ const maxBytes = 1 << 20;
  * are written before the file is open wait for it; where there can be no file, standard error alone has them.
  */
 export function openAppLog(file: string, toTerminal: boolean): Log {
+  // The terminal may be closed while the app goes on.
+  process.stderr.on("error", () => undefined);
   let waiting: string[] | undefined = [];
   let write: (line: string) => void = (line) => waiting?.push(line);
   const put = (line: string): void => {

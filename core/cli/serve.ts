@@ -21,6 +21,8 @@ export interface ServeOptions {
 export async function serve(options: ServeOptions): Promise<void> {
   const log = createLog((line) => options.stderr.write(`${line}\n`));
   const resources = new DisposableStore();
+  // Whoever read the log, a terminal or a parent, may be gone: machines are not let down for that.
+  options.stderr.on("error", () => undefined);
   const ended = endings(resources);
   try {
     // Loaded here, because every other verb is a client and starts quicker without it.
