@@ -123,12 +123,15 @@ describe("the lock of an image", () => {
   });
 
   it("is taken over from a process that has ended and was never waited for", async () => {
-    // The shell's child ends, and the program that the shell becomes does not ask for it.
-    const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore"] });
+    // The shell's child ends when it is told to, and the program that the shell has become by then does not ask for it.
+    const parent = spawn("sh", ["-c", "cat <&3 & echo $!; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore", "pipe"] });
     try {
+      if (!parent.stdout) throw new Error("the shell has no output");
       const [line] = (await once(parent.stdout, "data")) as [Buffer];
       const pid = Number(line.toString());
-      await vi.waitFor(() => expect(readFileSync(`/proc/${pid}/stat`, "utf8")).toMatch(/\) Z /));
+      await vi.waitFor(() => expect(readFileSync(`/proc/${parent.pid ?? 0}/comm`, "utf8")).toBe("sleep\n"), 10_000);
+      parent.stdio[3]?.destroy();
+      await vi.waitFor(() => expect(readFileSync(`/proc/${pid}/stat`, "utf8")).toMatch(/\) Z /), 10_000);
       writeFileSync(`${image}.lock`, JSON.stringify({ ...(await ownHolder()), pid, started: null }));
       const lock = await lockImage(image);
       expect(lock.ok).toBe(true);
