@@ -1,9 +1,9 @@
+const smallest = 4096;
+
 /**
  * Memory for requests in flight, in sizes that are powers of two. The guest says how much is asked for, so both what is
  * out and what is kept for the next request are bounded; bytes are counted as allocated, not as asked for.
  */
-const smallest = 4096;
-
 export class BounceBuffers {
   private readonly free = new Map<number, Uint8Array[]>();
   private freeBytes = 0;

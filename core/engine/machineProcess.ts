@@ -64,14 +64,7 @@ export async function launch(plan: LaunchPlan, logFile: string): Promise<Machine
     const pid = child.pid;
     if (pid === undefined) throw new TerrariumError("engine-failed", "The machine process could not be started: it has no process id.");
     yieldToTheApp(pid);
-    let identity: ProcessIdentity;
-    try {
-      identity = { pid, start: await processStart(pid) };
-    } catch (error) {
-      // Nobody will know of it.
-      child.kill("SIGKILL");
-      throw error;
-    }
+    const identity = { pid, start: await processStart(pid) };
     return {
       identity,
       ended,
