@@ -275,6 +275,14 @@ export const FileInspection = z.object({
   label: z.string().optional(),
   /** An ISO with an El Torito record, a disk with a boot signature. */
   bootable: z.boolean().optional(),
+  /** What system it installs or holds: an id of `core/machine/systems.ts`. */
+  system: z.string().optional(),
+  /** The processor it is for, as far as the file tells. */
+  arch: z.enum(["i386", "x86_64"]).optional(),
+  /** What can boot an ISO; empty when nothing can. */
+  firmwares: z.array(z.enum(["bios", "uefi"])).optional(),
+  /** The size a guest sees of a disk image, bytes. */
+  virtualBytes: z.number().optional(),
   /** Why it cannot be used. */
   problem: ErrorShape.optional(),
 });
