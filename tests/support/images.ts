@@ -9,15 +9,22 @@ function at(size: number, ...parts: readonly (readonly [number, string | readonl
   return bytes;
 }
 
-export function isoImage(options: { label?: string; bootable?: boolean } = {}): Buffer {
+/** El Torito's platforms: 0 is the BIOS, 0xEF UEFI. */
+export function isoImage(options: { label?: string; bootable?: boolean; platforms?: readonly number[] } = {}): Buffer {
   const sector = 2048;
-  const { label = "DEBIAN 12", bootable = true } = options;
+  const { label = "DEBIAN 12", bootable = true, platforms = [0] } = options;
+  const [first = 0, ...others] = platforms;
+  const catalogue: (readonly [number, string | readonly number[]])[] = [
+    [19 * sector, [1, first]],
+    [19 * sector + 30, [0x55, 0xaa, 0x88]],
+    ...others.flatMap((platform, index) => [[19 * sector + 64 + index * 64, [index === others.length - 1 ? 0x91 : 0x90, platform, 1]], [19 * sector + 96 + index * 64, [0x88]]] as const),
+  ];
   return at(
     20 * sector,
     [16 * sector, [1]],
     [16 * sector + 1, "CD001\x01"],
     [16 * sector + 40, label.padEnd(32)],
-    ...(bootable ? ([[17 * sector, [0]], [17 * sector + 1, "CD001\x01EL TORITO SPECIFICATION"]] as const) : ([[17 * sector, [2]], [17 * sector + 1, "CD001\x01"]] as const)),
+    ...(bootable ? ([[17 * sector, [0]], [17 * sector + 1, "CD001\x01EL TORITO SPECIFICATION"], [17 * sector + 0x47, [19]], ...catalogue] as const) : ([[17 * sector, [2]], [17 * sector + 1, "CD001\x01"]] as const)),
     [18 * sector, [255]],
     [18 * sector + 1, "CD001\x01"],
   );
@@ -41,4 +48,9 @@ export function cpioArchive(): Buffer {
 
 export function qcow2Image(): Buffer {
   return at(64 * 1024, [0, "QFI\xfb"], [4, [0, 0, 0, 3]]);
+}
+
+/** Of a sparse VMDK; 0 sectors make it one that only points to other files. */
+export function vmdkHeader(sectors: number, descriptor = ""): Buffer {
+  return at(64 * 1024, [0, "KDMV"], [4, [1]], [12, [sectors & 255, (sectors >> 8) & 255, (sectors >> 16) & 255]], [28, [1]], [36, [20]], [512, descriptor]);
 }
