@@ -15,7 +15,7 @@ export function facts(draft: Draft, host: HostInfo | undefined): [string, string
   return [
     ["Guest", path === "" ? sourceNames[draft.source] : `${sourceNames[draft.source]} ${nameFromPath(path)}`],
     ["Engine", engine?.label ?? "none available"],
-    ["Hardware", `${plural(draft.cpus, "core")}, ${formatMiB(draft.memoryMiB)} memory`],
+    ["Hardware", `${plural(draft.cpus, "processor")}, ${formatMiB(draft.memoryMiB)} memory`],
     ["Disk", disks.length === 0 ? "none" : disks.join(" and ")],
     ["Network", draft.networkMode === "none" ? "unplugged" : draft.networkMode],
   ];

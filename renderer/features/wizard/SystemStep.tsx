@@ -31,11 +31,11 @@ export function SystemStep({ draft, change, findings, host }: StepProps) {
           onChange={(memoryMiB) => change({ ...draft, memoryMiB })}
         />
         {maxCpus > 1 ? (
-          <Amount id="cpus" label="Processors" unit={draft.cpus === 1 ? "core" : "cores"} value={draft.cpus} min={1} max={maxCpus} stops={stopsBetween(1, maxCpus)} findings={of("cpus")} onChange={(cpus) => change({ ...draft, cpus })} />
+          <Amount id="cpus" label="Processors" unit={draft.cpus === 1 ? "processor" : "processors"} value={draft.cpus} min={1} max={maxCpus} stops={stopsBetween(1, maxCpus)} findings={of("cpus")} onChange={(cpus) => change({ ...draft, cpus })} />
         ) : (
           <div className="field">
             <span className="label">Processors</span>
-            <div>1 core, 32-bit x86</div>
+            <div>1 processor, 32-bit x86</div>
             <div className="hint">{engines[0]?.label ?? "The engine"} runs one processor.</div>
           </div>
         )}

@@ -5,10 +5,11 @@ import { call, desktop } from "../../api/client";
 import { useHost, useJobs, useMachines } from "../../api/hooks";
 import { Button } from "../../ui/Button";
 import { Modal } from "../../ui/Modal";
+import { confirm } from "../../ui/confirm";
 import { attempt, toasts } from "../../ui/toasts";
 import { formatBytes, formatMiB, plural } from "../../ui/format";
 import { DiskStep } from "./DiskStep";
-import { findingsOf, missing, newDraft, sourcePath, stepNames, toSpec, type Draft, type Source, type StepName } from "./draft";
+import { findingsOf, isFilledIn, missing, newDraft, sourcePath, stepNames, toSpec, type Draft, type Source, type StepName } from "./draft";
 import { NetworkStep } from "./NetworkStep";
 import { ReviewStep } from "./ReviewStep";
 import { SourceStep } from "./SourceStep";
@@ -54,6 +55,18 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
     else void create();
   };
 
+  const leave = async (): Promise<void> => {
+    const yes =
+      !isFilledIn(draft) ||
+      (await confirm({
+        title: "Leave without a machine?",
+        body: "No machine has been made yet. What you have filled in is lost.",
+        action: "Leave",
+        danger: true,
+      }));
+    if (yes) onClose();
+  };
+
   const create = async (): Promise<void> => {
     await attempt(async () => {
       const { id, job } = await call("machine.create", { spec: toSpec(draft) });
@@ -75,7 +88,7 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
     <div
       className="wizard"
       onKeyDown={(event) => {
-        if (event.key === "Escape" && creating === undefined && !event.defaultPrevented) onClose();
+        if (event.key === "Escape" && creating === undefined && !event.defaultPrevented) void leave();
         if (event.key === "Enter" && event.target instanceof HTMLInputElement && blocking === undefined) next();
       }}
     >
@@ -123,7 +136,7 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
         </dl>
         <span className="grow" />
         <div className="actions">
-          <Button onClick={() => (at === 0 ? onClose() : go(stepNames[at - 1] ?? "source"))}>{at === 0 ? "Cancel" : "Back"}</Button>
+          <Button onClick={() => (at === 0 ? void leave() : go(stepNames[at - 1] ?? "source"))}>{at === 0 ? "Cancel" : "Back"}</Button>
           <Button look="primary" refused={blocking} onClick={next}>
             {step !== "review" ? `Continue to ${titles[stepNames[at + 1] ?? "review"].toLowerCase()}` : startNow ? "Create and start" : "Create"}
           </Button>
@@ -147,7 +160,7 @@ function stepNote(step: StepName, draft: Draft): string {
     case "source":
       return draft.source === "starter" ? "Terrarium Linux" : (sourcePath(draft).split(/[\\/]/).pop() ?? "");
     case "system":
-      return `${plural(draft.cpus, "core")}, ${formatMiB(draft.memoryMiB)}`;
+      return `${plural(draft.cpus, "processor")}, ${formatMiB(draft.memoryMiB)}`;
     case "disk":
       return draft.diskBytes === null ? (draft.source === "disk" ? "the image" : "none") : `${formatBytes(draft.diskBytes)}, grows as needed`;
     case "network":

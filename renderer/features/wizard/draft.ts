@@ -88,6 +88,12 @@ export function withPath(draft: Draft, path: string, machines: readonly Pick<Mac
   return { ...draft, [field]: path, name };
 }
 
+/** Whether the person has said anything that leaving would lose. Which card was chosen is a click, and no loss. */
+export function isFilledIn(draft: Draft): boolean {
+  const { name: _, ...fresh } = newDraft(draft.source, []);
+  return Object.entries(fresh).some(([answer, suggested]) => draft[answer as keyof Draft] !== suggested);
+}
+
 /** The file the source is about, empty when none is chosen or needed. */
 export function sourcePath(draft: Draft): string {
   return draft.source === "iso" ? draft.iso : draft.source === "disk" ? draft.image : draft.source === "kernel" ? draft.kernel : "";

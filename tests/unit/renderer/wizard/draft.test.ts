@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MachineSpec } from "../../../../core/contract/model";
-import { findingsOf, freeName, missing, nameFromPath, newDraft, toSpec, withPath, withSource } from "../../../../renderer/features/wizard/draft";
+import { findingsOf, freeName, isFilledIn, missing, nameFromPath, newDraft, toSpec, withPath, withSource } from "../../../../renderer/features/wizard/draft";
 
 const none: { name: string }[] = [];
 
@@ -62,5 +62,15 @@ describe("the wizard's draft", () => {
     expect(missing("source", newDraft("starter", none))).toBeUndefined();
     expect(missing("source", newDraft("iso", none))).toMatch(/ISO/);
     expect(missing("system", { ...newDraft("starter", none), name: "  " })).toMatch(/name/);
+  });
+
+  it("is filled in by what was typed or set, and not by looking at another source", () => {
+    const fresh = newDraft("starter", [{ name: "linux" }]);
+    expect(isFilledIn(fresh)).toBe(false);
+    expect(isFilledIn(withSource(fresh, "kernel", none))).toBe(false);
+    expect(isFilledIn({ ...fresh, name: "mine", nameIsOwn: true })).toBe(true);
+    expect(isFilledIn({ ...fresh, memoryMiB: 512 })).toBe(true);
+    expect(isFilledIn({ ...fresh, diskBytes: null })).toBe(true);
+    expect(isFilledIn(withSource(withPath(newDraft("iso", none), "/x.iso", none), "starter", none))).toBe(true);
   });
 });
