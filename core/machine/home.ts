@@ -64,15 +64,24 @@ export async function openHome(home: string, options: { servedBy: "app" | "headl
   };
 }
 
-/** Like `mkdir -p`, but with the true reason when it fails: Node's own says ENOENT for a read-only file system. */
+/**
+ * Like `mkdir -p`, but it always ends, and with the true reason when it fails: Node's own says ENOENT for a read-only file
+ * system, and never ends where nothing can be made below a folder that is there, as in /proc.
+ */
 async function makeFolders(path: string): Promise<void> {
+  try {
+    await makeFolder(path);
+  } catch (failure) {
+    if (errno(failure) !== "ENOENT" || dirname(path) === path) throw failure;
+    await makeFolders(dirname(path));
+    await makeFolder(path);
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (failure) {
-    if (errno(failure) === "ENOENT" && dirname(path) !== path) {
-      await makeFolders(dirname(path));
-      return makeFolders(path);
-    }
     if (errno(failure) !== "EEXIST" && !(await isFolder(path))) throw failure;
   }
 }
@@ -86,15 +95,32 @@ async function isFolder(path: string): Promise<boolean> {
   }
 }
 
-async function makeHome(home: string): Promise<string> {
+/**
+ * Makes the home when it is missing.
+ * @returns its real path
+ * @throws TerrariumError `read-only`, `disk-full`, `unavailable` (no home can be there)
+ */
+export async function makeHome(home: string): Promise<string> {
   try {
     await makeFolders(home);
     const path = await realpath(home);
     if (!(await stat(path)).isDirectory()) throw new TerrariumError("unavailable", `The home ${home} is a file, not a folder.`, "Move the file, or set TERRARIUM_HOME to a folder.");
     return path;
   } catch (failure) {
+    // Whatever was missing has been made, so this is a file system that has no room for files of ours.
+    if (errno(failure) === "ENOENT") throw new TerrariumError("unavailable", `The home ${home} could not be made: the system does not let anything be made in ${dirname(home)}.`, "Set TERRARIUM_HOME to a folder in which you can make files.", { cause: failure });
     throw fileError(failure, "The home could not be made", home);
   }
+}
+
+/**
+ * The home's folder of logs, made when it is missing; for who writes there before the home is open.
+ * @throws TerrariumError as `makeHome`
+ */
+export async function makeLogsFolder(home: string): Promise<string> {
+  const path = join(await makeHome(home), "logs");
+  await makeInside(path);
+  return path;
 }
 
 async function makeInside(path: string): Promise<void> {

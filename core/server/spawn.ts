@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
-import { mkdir, open, rename, stat } from "node:fs/promises";
+import { open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { TerrariumError } from "../contract/errors";
 import { ErrorShape } from "../contract/errorShape";
-import type { Runtime } from "../machine/access";
+import { fileError, makeLogsFolder, type Runtime } from "../machine/access";
 
 /** What a headless host service says on its message channel to whoever started it, once. */
 export const Readiness = z.union([z.object({ ready: z.literal(true) }), z.object({ error: ErrorShape })]);
@@ -52,8 +52,8 @@ export async function startHeadless(home: string, runtime: Runtime): Promise<voi
 }
 
 async function openLog(home: string, file: string): Promise<Awaited<ReturnType<typeof open>>> {
+  await makeLogsFolder(home);
   try {
-    await mkdir(join(home, "logs"), { recursive: true, mode: 0o700 });
     const size = await stat(file).then(
       (found) => found.size,
       () => 0, // There is none yet; whatever else is wrong, opening it will say.
@@ -61,8 +61,6 @@ async function openLog(home: string, file: string): Promise<Awaited<ReturnType<t
     if (size > maxLogBytes) await rename(file, `${file}.1`);
     return await open(file, "a", 0o600);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const readOnly = code === "EROFS" || code === "EACCES" || code === "EPERM";
-    throw new TerrariumError(readOnly ? "read-only" : code === "ENOSPC" ? "disk-full" : "io", `The home ${home} cannot be written to: ${message}.`, "Make it writable, free some space, or set TERRARIUM_HOME to another folder.", { cause: error });
+    throw fileError(error, "The log of the host service could not be opened", file);
   }
 }

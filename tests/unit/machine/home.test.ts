@@ -43,6 +43,12 @@ describe("openHome", () => {
     await expect(open(join(folder.path, "home", "deeper"))).rejects.toMatchObject({ message: expect.stringContaining("home") as string, remedy: expect.any(String) as string });
   });
 
+  it("says so at once where nothing can be made", async () => {
+    for (const home of ["/proc/nohome", "/proc/nohome/deeper"]) {
+      await expect(open(home)).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining(home) as string, remedy: expect.stringContaining("TERRARIUM_HOME") as string });
+    }
+  });
+
   it("gives the lock back when a folder of it cannot be made", async () => {
     await mkdir(join(folder.path, "home"));
     await writeFile(join(folder.path, "home", "machines"), "");
