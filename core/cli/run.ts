@@ -12,7 +12,7 @@ import { starterVerbs } from "./verbs/starter";
 
 export const verbs: readonly Verb[] = [...machineVerbs.filter((verb) => !verb.name.startsWith("trash")), ...powerVerbs, ...consoleVerbs, ...machineVerbs.filter((verb) => verb.name.startsWith("trash")), ...hostVerbs, ...starterVerbs];
 
-/** Exit codes: done, failed, written wrongly. */
+/** Exit codes: done, failed, written wrongly. `exec` alone has others, those of the command it runs. */
 export const exitCode = { done: 0, failed: 1, usage: 2 } as const;
 
 /** Runs one command line. Nothing is thrown: what goes wrong is printed. */

@@ -12,6 +12,21 @@ export function facts(entries: readonly (readonly [name: string, value: string |
   return present.map(([name, value]) => `${`${name}:`.padEnd(widest + 1)}  ${value.replaceAll("\n", `\n${" ".repeat(widest + 3)}`)}`).join("\n");
 }
 
+/** A moment, milliseconds since the epoch, in the person's own time: `2026-01-31 18:05:00`. */
+export function time(at: number): string {
+  return new Date(at).toLocaleString("sv-SE");
+}
+
+/** As a shell and the command line take it: what begins with a dash would be an option. */
+export function operand(text: string): string {
+  return `${text.startsWith("-") ? "-- " : ""}${quoted(text)}`;
+}
+
+/** As a shell takes it. */
+function quoted(text: string): string {
+  return /^[\w.:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
 /** Columns a text takes on a terminal: East Asian wide characters and emoji take two, combining marks none. */
 function width(text: string): number {
   let columns = 0;

@@ -60,7 +60,7 @@ export function overview(verbs: readonly Verb[]): string {
     ...shown.map((verb, i) => `  ${forms[i]!.padEnd(width)}  ${verb.doc}`),
     "",
     "A machine is named by its name or by the beginning of its id. `terrarium VERB --help` says more about a verb.",
-    "--json prints data instead of text. Exit codes: 0 done, 1 failed, 2 written wrongly.",
+    "--json prints data instead of text. Exit codes: 0 done, 1 failed, 2 written wrongly; exec passes on its command's.",
   ].join("\n");
 }
 

@@ -81,6 +81,15 @@ describe("the host service behind the command line", () => {
   });
 });
 
+describe("a home that cannot be", () => {
+  it.each([["list"], ["serve"]])("is named at once by %s, with what to do", async (verb) => {
+    const terrarium = await opened();
+    const outcome = await terrarium.run([verb], "", { TERRARIUM_HOME: "/proc/nohome" });
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toMatch(/^terrarium: The home \/proc\/nohome could not be made.*\n {2}Set TERRARIUM_HOME/m);
+  });
+});
+
 describe("machines from the command line", () => {
   let terrarium: CommandLine;
   beforeAll(async () => {
@@ -102,7 +111,10 @@ describe("machines from the command line", () => {
     await terrarium.text("trash", "restore", entry.id);
     expect((await terrarium.machine("db")).id).toBe(machine.id);
     await terrarium.text("delete", "db");
-    await terrarium.text("trash", "empty");
+    const unasked = await terrarium.run(["trash", "empty"]);
+    expect(unasked).toMatchObject({ code: 2, stderr: expect.stringMatching(/db.*delete for good.*--yes/s) as string });
+    expect(await terrarium.text("trash", "list")).toContain("db");
+    await terrarium.text("trash", "empty", "--yes");
     expect(await terrarium.text("trash", "list")).toContain("empty");
     expect((await terrarium.run(["trash", "restore", entry.id])).code).toBe(1);
   });
@@ -159,7 +171,11 @@ describe("a guest from the command line", () => {
     expect(await terrarium.run(["exec", "guest", "--", "echo", "--json", "a  b"])).toEqual({ code: 0, stdout: "--json a  b\n", stderr: "" });
     expect(await terrarium.run(["exec", "guest", "--stdin", "--", "sort"], "b\na\n")).toEqual({ code: 0, stdout: "a\nb\n", stderr: "" });
     const failed = await terrarium.run(["exec", "guest", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
-    expect(failed).toEqual({ code: 1, stdout: "out\n", stderr: "err\nThe command ended with exit code 7.\n" });
+    expect(failed).toEqual({ code: 7, stdout: "out\n", stderr: "err\n" });
+    const failedData = await terrarium.run(["exec", "--json", "guest", "--", "sh", "-c", "exit 7"]);
+    expect(failedData.code).toBe(7);
+    expect(JSON.parse(failedData.stdout)).toMatchObject({ exitCode: 7 });
+    expect(await terrarium.run(["exec", "guest", "--", "sh", "-c", "kill -9 $$"])).toEqual({ code: 137, stdout: "", stderr: "The command was ended by signal 9.\n" });
     expect(await terrarium.data("exec", "guest", "--", "sh", "-c", "printf x")).toMatchObject({ exitCode: 0, stdout: "x" });
   });
 
@@ -210,6 +226,16 @@ describe("a guest from the command line", () => {
     expect((await terrarium.data<JobInfo[]>("jobs")).map(({ kind, state }) => [kind, state])).toContainEqual(["save", "done"]);
     expect(await terrarium.text("log", "guest")).toContain("sav");
   });
+
+  it("loses its saved state when it is discarded, and not before that is agreed to", async () => {
+    await terrarium.text("save", "guest");
+    const unasked = await terrarium.run(["discard", "guest"]);
+    expect(unasked).toMatchObject({ code: 2, stderr: expect.stringMatching(/lost.*--yes/s) as string });
+    expect((await terrarium.machine("guest")).state).toBe("saved");
+    expect(await terrarium.text("discard", "guest", "--yes")).toBe("guest is off.\n");
+    expect((await terrarium.run(["discard", "guest", "--yes"])).code).toBe(1);
+    await terrarium.text("start", "guest", "--wait", "--timeout", "280");
+  }, 300_000);
 
   it("shuts down when asked, and loses its power when not", async () => {
     expect((await terrarium.data<MachineInfo>("shutdown", "guest")).state).toBe("off");

@@ -78,7 +78,10 @@ export const consoleVerbs: readonly Verb[] = [
     operands: "NAME -- COMMAND [ARGUMENT]...",
     count: [2, 1000],
     doc: procedures["machine.exec"].doc,
-    more: ["Its output comes out here. When it fails, its exit code is told on standard error and this command's is 1."],
+    more: [
+      "Its output comes out here, and this command ends with its exit code, or with 128 and the number of the signal that ended it. Where Terrarium could not run it or wait for its end, a line that begins with `terrarium:` says why, and the exit code is 1 (2 when the command was written wrongly).",
+      "With --json the two can always be told apart: data on standard output means that it ran, and holds its exit code.",
+    ],
     options: {
       stdin: { type: "boolean", help: "Give it what comes from standard input." },
       timeout: { type: "string", value: "SECONDS", help: "Give up after this long. 60 unless told, at most 600." },
@@ -95,9 +98,8 @@ export const consoleVerbs: readonly Verb[] = [
         context.terminal.stderr.write(result.stderr);
         if (result.truncated) context.note("The output was too long; its end is missing.");
       }
-      if (result.exitCode === 0) return 0;
-      if (!context.json) context.note(result.exitCode === null ? `The command was ended by signal ${result.signal ?? "unknown"}.` : `The command ended with exit code ${result.exitCode}.`);
-      return 1;
+      if (result.exitCode === null && !context.json) context.note(`The command was ended by signal ${result.signal ?? "unknown"}.`);
+      return passedOn(result);
     },
   }),
   verb({
@@ -119,6 +121,12 @@ export const consoleVerbs: readonly Verb[] = [
     },
   }),
 ];
+
+/** The guest command's exit code as ours, as shells have it. What does not fit into one is a failure all the same. */
+export function passedOn({ exitCode, signal }: { readonly exitCode: number | null; readonly signal: number | null }): number {
+  const code = exitCode ?? 128 + (signal ?? 0);
+  return code >= 0 && code <= 255 ? code : 1;
+}
 
 async function readAll(input: NodeJS.ReadableStream): Promise<string> {
   const chunks: Buffer[] = [];

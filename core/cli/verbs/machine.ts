@@ -2,9 +2,10 @@ import { formatSize, MiB } from "../../base/bytes";
 import { TerrariumError } from "../../contract/errors";
 import type { MachineInfo } from "../../contract/model";
 import { procedures } from "../../contract/procedures";
+import { requireYes, yesOption } from "../ask";
 import { findMachine, finishJob } from "../machines";
 import { patchFrom, settings, size, specFrom } from "../spec";
-import { facts, table } from "../table";
+import { facts, operand, table, time } from "../table";
 import { UsageError, verb, type Verb } from "../verb";
 
 /** What machines there are, and what they are made of. */
@@ -127,9 +128,15 @@ export const machineVerbs: readonly Verb[] = [
     operands: "[ID]",
     count: [0, 1],
     doc: procedures["trash.empty"].doc,
-    async run(context, [said]) {
+    more: ["It asks first. Without a terminal it does not go on unless it is told --yes."],
+    options: { yes: yesOption },
+    async run(context, [said], values) {
       const host = await context.connect();
-      const { job } = await host.call("trash.empty", said === undefined ? {} : { id: await findTrash(host, said) });
+      const id = said === undefined ? undefined : await findTrash(host, said);
+      const doomed = (await host.call("trash.list", {})).filter((entry) => id === undefined || entry.id === id);
+      if (doomed.length === 0) return context.print({}, "The trash is empty.");
+      await requireYes(context, values.yes, `${doomed.map((entry) => `${entry.name} (${formatSize(entry.bytes)})`).join(", ")}: delete for good? ${doomed.length === 1 ? "It" : "They"} cannot be brought back.`);
+      const { job } = await host.call("trash.empty", id === undefined ? {} : { id });
       await finishJob(context, host, job);
       context.print({}, "Deleted for good.");
     },
@@ -186,18 +193,4 @@ function bootWord(boot: NonNullable<MachineInfo["config"]>["boot"]): string {
   if (boot.kind === "starter") return "the starter guest";
   if (boot.kind === "firmware") return boot.order === "cd" ? "the CD, then the disk" : "the disk, then the CD";
   return [boot.kernel, boot.initrd && `initrd ${boot.initrd}`, boot.cmdline].filter((part) => part !== undefined).join("\n");
-}
-
-function time(at: number): string {
-  return new Date(at).toLocaleString("sv-SE");
-}
-
-/** As a shell and the command line take it: what begins with a dash would be an option. */
-function operand(text: string): string {
-  return `${text.startsWith("-") ? "-- " : ""}${quoted(text)}`;
-}
-
-/** As a shell takes it. */
-function quoted(text: string): string {
-  return /^[\w.:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
