@@ -25,8 +25,14 @@ export type Attachment = z.infer<typeof Attachment>;
 /** A locally administered or vendor MAC of a single station, lower case with colons. */
 export const MacAddress = z.string().regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, "a MAC address is six hexadecimal pairs, of a single station");
 
+/** What kind of network card the guest sees. */
+export const AdapterModel = z.enum(["virtio", "e1000"]);
+export type AdapterModel = z.infer<typeof AdapterModel>;
+
 export const AdapterConfig = z.object({
   mac: MacAddress,
+  /** Absent: virtio. */
+  model: AdapterModel.optional(),
   attachment: Attachment,
   /** False when the cable is pulled although the attachment is kept. */
   plugged: z.boolean(),
@@ -37,6 +43,14 @@ export type AdapterConfig = z.infer<typeof AdapterConfig>;
 export const LayerConfig = z.object({ file: z.string().min(1), format: z.enum(["raw", "qcow2"]) });
 export type LayerConfig = z.infer<typeof LayerConfig>;
 
+/** How the guest reaches a disk. */
+export const DiskBus = z.enum(["virtio", "sata", "scsi"]);
+export type DiskBus = z.infer<typeof DiskBus>;
+
+/** What a disk may be used at most, reading and writing together. Absent: as fast as the host. */
+export const DiskLimits = z.object({ bytesPerSecond: z.number().int().min(1024).optional(), operationsPerSecond: z.number().int().min(1).optional() });
+export type DiskLimits = z.infer<typeof DiskLimits>;
+
 export const DiskConfig = z.object({
   /** `disk0` to `disk3`: the place on the virtual bus. */
   id: z.string().regex(/^disk[0-3]$/),
@@ -44,6 +58,9 @@ export const DiskConfig = z.object({
   sizeBytes: z.number().int().positive().multipleOf(512),
   /** Oldest first; the last one is written to. */
   layers: z.array(LayerConfig).min(1),
+  /** Absent: virtio. */
+  bus: DiskBus.optional(),
+  limits: DiskLimits.optional(),
 });
 export type DiskConfig = z.infer<typeof DiskConfig>;
 
@@ -60,6 +77,35 @@ export const BootConfig = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("kernel"), kernel: z.string().min(1), initrd: z.string().min(1).optional(), cmdline: z.string().max(2000) }),
 ]);
 export type BootConfig = z.infer<typeof BootConfig>;
+
+/** What a guest's processor must be able to run. */
+export const GuestArch = z.enum(["i386", "x86_64"]);
+export type GuestArch = z.infer<typeof GuestArch>;
+
+export const FirmwareKind = z.enum(["bios", "uefi"]);
+export type FirmwareKind = z.infer<typeof FirmwareKind>;
+
+/** The emulated mainboard: PCI Express with AHCI (`q35`), or the PC of 1996 (`pc`). */
+export const Chipset = z.enum(["q35", "pc"]);
+export type Chipset = z.infer<typeof Chipset>;
+
+/** Settings of the hardware that most machines leave alone. What is absent is the engine's choice. */
+export const HardwareConfig = z
+  .object({
+    chipset: Chipset,
+    /** The version of the chipset's machine type ("7.2"), fixed so that a guest sees the same hardware after an update of QEMU. */
+    machineVersion: z.string().regex(/^\d{1,3}\.\d{1,3}$/, "a machine version is like 7.2"),
+    firmware: FirmwareKind,
+    /** A QEMU CPU model with its features: "host", "qemu64,+aes". */
+    cpuModel: z.string().regex(/^[A-Za-z0-9_.+=,-]{1,200}$/, "a CPU model is a name and features, like qemu64,+aes"),
+    topology: z.object({ sockets: z.number().int().min(1).max(64), cores: z.number().int().min(1).max(256), threads: z.number().int().min(1).max(8) }),
+    /** What the guest takes its battery-backed clock to show. */
+    clock: z.enum(["utc", "local"]),
+    /** Arguments added to QEMU's command line as they are. Unsupported: they can break the machine. */
+    extraArguments: z.array(z.string().min(1).max(2000)).max(64),
+  })
+  .partial();
+export type HardwareConfig = z.infer<typeof HardwareConfig>;
 
 /** The longest name a machine may have, in Unicode code points. */
 export const maxNameLength = 120;
@@ -89,8 +135,15 @@ export const MachineConfig = z.object({
   memoryMiB: z.number().int().min(16).max(1024 * 1024),
   cpus: z.number().int().min(1).max(256),
   boot: BootConfig,
+  /** The guest system, by its name in the table of systems ("debian-12-amd64"). */
+  system: z.string().max(64).optional(),
+  /** Absent: not known. */
+  arch: GuestArch.optional(),
+  hardware: HardwareConfig.optional(),
   disks: z.array(DiskConfig).max(4),
   drives: z.array(DriveConfig).max(1),
+  /** An image with first settings for the guest (cloud-init), which it sees as a read-only disk. Relative to the machine's folder. */
+  seed: z.string().min(1).optional(),
   adapters: z.array(AdapterConfig).max(4),
 });
 export type MachineConfig = z.infer<typeof MachineConfig>;
@@ -110,6 +163,16 @@ export const EngineCapabilities = z.object({
   maxMemoryMiB: z.number().int(),
   /** 64-bit guests. */
   x86_64: z.boolean(),
+  chipsets: z.array(Chipset),
+  firmwares: z.array(FirmwareKind),
+  /** It brings its BIOS; else that comes with the starter guest. */
+  ownFirmware: z.boolean(),
+  diskBuses: z.array(DiskBus),
+  adapterModels: z.array(AdapterModel),
+  /** CPU model, topology, clock and extra arguments can be set. */
+  expertSettings: z.boolean(),
+  /** A seed image is shown to the guest. */
+  seed: z.boolean(),
   diskFormats: z.array(z.enum(["raw", "qcow2"])),
   maxDisks: z.number().int(),
   maxAdapters: z.number().int(),
@@ -119,13 +182,35 @@ export const EngineCapabilities = z.object({
   saveState: z.boolean(),
   changeMediumLive: z.boolean(),
   setLinkLive: z.boolean(),
+  /** Disks can be added and taken out while the machine runs. */
+  hotPlugDisks: z.boolean(),
+  /** Memory can be taken from a running guest and given back. */
+  balloon: z.boolean(),
+  diskLimits: z.boolean(),
+  /** How memory and devices come out of the machine process: it writes the file itself, or sends them through a socket. */
+  stateTransport: z.enum(["file", "socket"]),
 });
 export type EngineCapabilities = z.infer<typeof EngineCapabilities>;
+
+/** What executes a guest's instructions. */
+export const AcceleratorInfo = z.object({
+  /** "KVM", "TCG (software)". */
+  label: z.string(),
+  /** At nearly the speed of the host. */
+  fast: z.boolean(),
+  /** Why it is slow, and what would make it fast. */
+  reason: z.string().optional(),
+  remedy: z.string().optional(),
+});
+export type AcceleratorInfo = z.infer<typeof AcceleratorInfo>;
 
 export const EngineInfo = z.object({
   id: EngineId,
   /** For people: "Built-in emulator". */
   label: z.string(),
+  /** "7.2.18". */
+  version: z.string().optional(),
+  accelerator: AcceleratorInfo.optional(),
   available: z.boolean(),
   /** Why it is not available, and what to do. */
   problem: ErrorShape.optional(),
@@ -159,6 +244,8 @@ export const MachineInfo = z.object({
   pauseReason: PauseReason.optional(),
   /** The guest's screen or monitor has not answered for a while. */
   unresponsive: z.boolean(),
+  /** Memory the running guest is left with, when some was taken from it, MiB. */
+  balloonMiB: z.number().int().optional(),
   /** Why it is crashed or broken, and what to do. */
   problem: ErrorShape.optional(),
   /** Absent when the configuration is unreadable. */
@@ -208,11 +295,23 @@ export type TrashEntry = z.infer<typeof TrashEntry>;
 
 /** One disk of a machine to be created: an empty one, or an existing image. */
 export const DiskSpec = z.union([
-  z.object({ sizeBytes: z.number().int().positive() }),
-  /** `copy` puts a copy into the machine's folder; `link` uses the file where it is (the machine then changes it). */
-  z.object({ image: z.string().min(1), mode: z.enum(["copy", "link"]) }),
+  z.object({ sizeBytes: z.number().int().positive(), bus: DiskBus.optional() }),
+  /**
+   * `copy` puts a copy into the machine's folder, converted when the engine cannot read its format; `link` uses the file
+   * where it is (the machine then changes it). A copy is made `growTo` bytes long when it is shorter.
+   */
+  z.object({ image: z.string().min(1), mode: z.enum(["copy", "link"]), bus: DiskBus.optional(), growTo: z.number().int().positive().optional() }),
 ]);
 export type DiskSpec = z.infer<typeof DiskSpec>;
+
+/** First settings for a cloud image, given to cloud-init. The password is hashed before anything is written. */
+export const SeedSpec = z.object({
+  user: z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, "a user name has small letters, digits, - and _"),
+  password: z.string().min(1).max(200).optional(),
+  authorizedKeys: z.array(z.string().min(1).max(16_384)).max(32).default([]),
+  hostname: z.string().regex(/^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/, "a host name has letters, digits and -").optional(),
+});
+export type SeedSpec = z.infer<typeof SeedSpec>;
 
 /** What the wizard and `terrarium create` ask for. */
 export const MachineSpec = z.object({
@@ -223,10 +322,14 @@ export const MachineSpec = z.object({
   memoryMiB: z.number().int().min(1),
   cpus: z.number().int().min(1).default(1),
   boot: BootConfig,
+  system: z.string().max(64).optional(),
+  arch: GuestArch.optional(),
+  hardware: HardwareConfig.optional(),
   disks: z.array(DiskSpec).max(4).default([]),
   /** An ISO in the CD drive. */
   medium: z.string().min(1).optional(),
-  adapters: z.array(z.object({ attachment: Attachment, plugged: z.boolean().default(true), mac: MacAddress.optional() })).max(4).default([]),
+  seed: SeedSpec.optional(),
+  adapters: z.array(z.object({ attachment: Attachment, plugged: z.boolean().default(true), mac: MacAddress.optional(), model: AdapterModel.optional() })).max(4).default([]),
 });
 export type MachineSpec = z.infer<typeof MachineSpec>;
 /** What a caller writes: defaults left out. */
@@ -242,9 +345,15 @@ export const MachinePatch = z
     memoryMiB: z.number().int().min(1),
     cpus: z.number().int().min(1),
     boot: BootConfig,
+    system: z.string().max(64).nullable(),
+    arch: GuestArch.nullable(),
+    /** Replaces the whole record. */
+    hardware: HardwareConfig,
     medium: z.string().min(1).nullable(),
     adapters: z.array(AdapterConfig).max(4),
-    /** Only while off. */
+    /** Settings of disks that are there; `limits: null` lifts them. Limits change at once, the bus only while off. */
+    disks: z.array(z.object({ id: z.string(), bus: DiskBus.optional(), limits: DiskLimits.nullable().optional() })).max(4),
+    /** While the machine runs only where the engine can. */
     addDisks: z.array(DiskSpec).max(4),
     /** Ids of disks to take out; a disk in the machine's folder is deleted with its contents, a linked image is left. */
     removeDisks: z.array(z.string()),
@@ -287,6 +396,23 @@ export const FileInspection = z.object({
   problem: ErrorShape.optional(),
 });
 export type FileInspection = z.infer<typeof FileInspection>;
+
+/** A system that may be a machine's guest, and what it is given when nobody says otherwise. */
+export const GuestSystem = z.object({
+  id: z.string(),
+  label: z.string(),
+  /** For lists: "Linux", "Windows". */
+  group: z.string(),
+  arch: GuestArch,
+  memoryMiB: z.number().int(),
+  cpus: z.number().int(),
+  diskBytes: z.number().int(),
+  firmware: FirmwareKind,
+  diskBus: DiskBus,
+  adapterModel: AdapterModel,
+  clock: z.enum(["utc", "local"]),
+});
+export type GuestSystem = z.infer<typeof GuestSystem>;
 
 /** The starter guest on this host. */
 export const StarterInfo = z.object({

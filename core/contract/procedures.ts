@@ -3,6 +3,7 @@ import {
   DoctorCheck,
   FileInspection,
   Finding,
+  GuestSystem,
   HostInfo,
   JobInfo,
   MachineId,
@@ -35,6 +36,7 @@ const job = z.object({ job: JobInfo });
 export const procedures = {
   "host.info": procedure("What this host is and has.", nothing, HostInfo),
   "host.doctor": procedure("Checks everything machines need on this host.", nothing, z.array(DoctorCheck)),
+  "host.systems": procedure("Systems that Terrarium knows as guests, with what they are given by default.", nothing, z.array(GuestSystem)),
   "host.stop": procedure("Ends a headless host service. Machines keep running. Refused by the app.", nothing, done),
 
   "machine.list": procedure("All machines, in the order they are shown.", nothing, z.array(MachineInfo)),
@@ -69,6 +71,12 @@ export const procedures = {
   ),
   "machine.changeMedium": procedure("Puts an image into the CD drive, or takes it out.", z.object({ id: MachineId, drive: z.literal("cd0"), medium: z.string().min(1).nullable() }), done),
   "machine.setLink": procedure("Plugs or pulls an adapter's cable.", z.object({ id: MachineId, adapter: z.number().int().min(0).max(3), up: z.boolean() }), done),
+  "machine.setBalloon": procedure("Takes memory from the running guest, or gives it back.", z.object({ id: MachineId, memoryMiB: z.number().int().min(16) }), done),
+  "machine.commandLine": procedure(
+    "The exact command line of the machine process: of the one that runs, else of the one a start would run.",
+    machine,
+    z.object({ live: z.boolean(), command: z.array(z.string()) }),
+  ),
   "machine.log": procedure("The end of one of a machine's logs.", z.object({ id: MachineId, log: z.enum(["engine", "serial0", "events"]), maxBytes: z.number().int().positive().max(1 << 20).default(65_536) }), z.object({ text: z.string(), truncated: z.boolean() })),
 
   "job.list": procedure("Jobs that run, and those that ended lately.", nothing, z.array(JobInfo)),

@@ -1,6 +1,8 @@
 import { resolve } from "node:path";
+import { formatSize, MiB } from "../base/bytes";
+import { Emitter, type Event } from "../base/emitter";
 import { TerrariumError, type ErrorData } from "../contract/errors";
-import type { EngineCapabilities, EngineId, EngineInfo, MachineConfig } from "../contract/model";
+import type { DiskConfig, EngineCapabilities, EngineId, EngineInfo, LayerConfig, MachineConfig } from "../contract/model";
 
 /**
  * What executes a machine. An engine says what it can do as data and how its machine process is started; everything
@@ -11,9 +13,14 @@ export interface Engine {
   readonly info: EngineInfo;
   /** How to start `config`. Reads no file and starts nothing. */
   plan(config: MachineConfig, context: LaunchContext): LaunchPlan;
+  /** A new machine's configuration with everything fixed that must stay as it is when the engine is updated. */
+  defaults?(config: MachineConfig): MachineConfig;
+  /** Why a machine process gave up, from what it wrote to its log, in words for people. */
+  explain?(log: string, extraArguments?: readonly string[]): ErrorData | undefined;
+  readonly live: LiveChanges;
 }
 
-/** How many adapters every machine process has; unused ones have their link down, so that adapters can be added live. */
+/** How many adapters a machine can have. */
 export const adapterSlots = 4;
 
 /** The Unix sockets a machine process listens on, its pid file, and the note of its end. */
@@ -41,10 +48,10 @@ export function machineSockets(runDir: string): MachineSockets {
   };
 }
 
-/** Firmware and the starter guest, absolute paths. */
+/** Firmware and the starter guest, absolute paths. What has not been built is absent. */
 export interface GuestFiles {
-  readonly bios: string;
-  readonly vgabios: string;
+  /** For engines that do not bring their own. */
+  readonly firmware?: { readonly bios: string; readonly vgabios: string };
   /** What a machine with `boot.kind: "starter"` boots. */
   readonly starter?: { readonly kernel: string; readonly initrd: string; readonly cmdline: string };
 }
@@ -64,87 +71,139 @@ export interface LaunchContext {
   readonly incoming: boolean;
 }
 
+/** A command to the machine process, as QMP has it. */
+export interface MonitorCommand {
+  readonly execute: string;
+  readonly arguments?: Readonly<Record<string, unknown>>;
+}
+
+/** A file that has to be there before the machine process starts, made from a template when it is missing. */
+export interface NeededFile {
+  readonly file: string;
+  readonly format: "raw" | "qcow2";
+  readonly template: string;
+  readonly templateFormat: "raw" | "qcow2";
+}
+
 export interface LaunchPlan {
   readonly command: string;
   readonly args: readonly string[];
   /** Variables added to the environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** What the machine process is told before its guest runs. */
+  readonly before: readonly MonitorCommand[];
+  /** Firmware variables. */
+  readonly files: readonly NeededFile[];
+  /** What a saved state of this machine depends on beside its configuration: names for people, and values. */
+  readonly facts: Readonly<Record<string, string>>;
+}
+
+/** Changes of a machine that runs, as commands to its machine process. Each is there when the capability record says so. */
+export interface LiveChanges {
+  /** Commands that plug a disk in, those that take back what had been done when one of them fails, and the event of a finished unplugging. */
+  plugDisk?(disk: DiskConfig, folder: string, config: MachineConfig): { readonly commands: readonly MonitorCommand[]; readonly undo: readonly MonitorCommand[] };
+  /** The guest is asked to let go of the disk (`ask`), and when it has, which `device` of a DEVICE_DELETED event says, the rest follows. */
+  unplugDisk?(disk: DiskConfig): { readonly ask: MonitorCommand; readonly device: string; readonly then: readonly MonitorCommand[] };
+  limitDisk?(disk: DiskConfig): MonitorCommand;
+}
+
+/** A layer's file as an absolute path. */
+export function layerFile(layer: LayerConfig, folder: string): string {
+  return resolve(folder, layer.file);
 }
 
 /** The machine's own layer that is written to, as an absolute path. */
-export function topLayer(config: MachineConfig["disks"][number], folder: string): { file: string; format: "raw" | "qcow2" } {
+export function topLayer(config: DiskConfig, folder: string): { file: string; format: "raw" | "qcow2" } {
   const layer = config.layers[config.layers.length - 1];
   if (!layer) throw new TerrariumError("broken", `The disk ${config.id} has no file.`, "Mend the disk's `layers` in machine.json.");
-  return { file: resolve(folder, layer.file), format: layer.format };
+  return { file: layerFile(layer, folder), format: layer.format };
 }
 
-const laterQemu: ErrorData = {
-  code: "unavailable",
-  message: "This version of Terrarium runs the built-in engine only.",
-  remedy: "Choose the built-in emulator, or leave the engine on automatic.",
+/** What of a configuration decides which engine runs it. */
+export type EngineNeeds = Pick<MachineConfig, "engine" | "memoryMiB" | "cpus"> & Partial<Pick<MachineConfig, "boot" | "arch" | "hardware" | "seed">> & {
+  readonly disks?: readonly { readonly bus?: DiskConfig["bus"]; readonly layers?: DiskConfig["layers"] }[];
+  readonly adapters?: readonly { readonly model?: MachineConfig["adapters"][number]["model"] }[];
 };
 
-/** QEMU as the screens show it: what it would offer, and that it does not run yet. */
-export const qemuInfo: EngineInfo = {
-  id: "qemu",
-  label: "QEMU",
-  available: false,
-  problem: laterQemu,
-  capabilities: {
-    smp: true,
-    maxCpus: 64,
-    minMemoryMiB: 16,
-    maxMemoryMiB: 1024 * 1024,
-    x86_64: true,
-    diskFormats: ["raw", "qcow2"],
-    maxDisks: 4,
-    maxAdapters: adapterSlots,
-    networkModes: ["none", "nat", "nat-network", "internal", "host-only", "bridged"],
-    preBooted: true,
-    saveState: true,
-    changeMediumLive: true,
-    setLinkLive: true,
-  },
-};
-
-const unavailableQemu: Engine = {
-  id: "qemu",
-  info: qemuInfo,
-  plan() {
-    throw new TerrariumError(laterQemu.code, laterQemu.message, laterQemu.remedy);
-  },
-};
-
-/** Every engine Terrarium knows, available or not, in the order of preference for `auto`. */
+/** Every engine Terrarium knows, available or not. */
 export class EngineTable {
-  private readonly engines: readonly Engine[];
+  private qemu: Engine;
+  private readonly changeEmitter = new Emitter<void>();
+  /** An engine has become available, or is not any more. */
+  readonly onDidChange: Event<void> = this.changeEmitter.event;
 
-  constructor(v86: Engine) {
-    this.engines = [v86, unavailableQemu];
+  constructor(
+    private readonly v86: Engine,
+    qemu: Engine,
+  ) {
+    this.qemu = qemu;
+  }
+
+  /** QEMU was found, or found missing. */
+  setQemu(engine: Engine): void {
+    const changed = JSON.stringify(engine.info) !== JSON.stringify(this.qemu.info);
+    this.qemu = engine;
+    if (changed) this.changeEmitter.fire();
+  }
+
+  /** What of a machine needs QEMU, in words; nothing when the built-in emulator can run it. */
+  beyondBuiltIn(machine: EngineNeeds): string[] {
+    return beyond(this.v86.info.capabilities, machine);
   }
 
   list(): EngineInfo[] {
-    return this.engines.map((engine) => engine.info);
+    return [this.v86.info, this.qemu.info];
   }
 
   /**
-   * The engine that runs `config`. For `auto` the first available one whose capabilities fit; when none fits, the first
-   * available one, so that the refusal names what is too much for it.
+   * The engine that runs `machine`. `auto`: the starter, and 32-bit kernels, run on the built-in emulator, which is instant
+   * there, as long as it can do what they need; everything else runs on QEMU when there is one.
    */
-  resolve(config: Pick<MachineConfig, "engine" | "memoryMiB" | "cpus">): Engine {
-    if (config.engine !== "auto") {
-      const named = this.engines.find((engine) => engine.id === config.engine);
-      if (!named) throw new TerrariumError("unsupported", `There is no engine called ${config.engine}.`);
-      return named;
-    }
-    const available = this.engines.filter((engine) => engine.info.available);
-    const fitting = available.find((engine) => fits(engine.info.capabilities, config));
-    const chosen = fitting ?? available[0];
-    if (!chosen) throw new TerrariumError("unavailable", "No engine can run machines on this host.", "Run `terrarium doctor` to see what is missing.");
-    return chosen;
+  resolve(machine: EngineNeeds): Engine {
+    if (machine.engine === "v86") return this.v86;
+    if (machine.engine === "qemu") return this.qemu;
+    const fitting = this.beyondBuiltIn(machine).length === 0;
+    const small = machine.boot === undefined || machine.boot.kind !== "firmware";
+    return fitting && (small || !this.qemu.info.available) ? this.v86 : this.qemu;
   }
 }
 
-function fits(capabilities: EngineCapabilities, config: Pick<MachineConfig, "memoryMiB" | "cpus">): boolean {
-  return config.cpus <= capabilities.maxCpus && config.memoryMiB >= capabilities.minMemoryMiB && config.memoryMiB <= capabilities.maxMemoryMiB;
+/** What of a machine an engine with these capabilities cannot give it, in words: "2 processors". */
+function beyond(capabilities: EngineCapabilities, machine: EngineNeeds): string[] {
+  return [
+    ...(machine.cpus > capabilities.maxCpus ? [`${machine.cpus} processors`] : []),
+    ...(machine.memoryMiB < capabilities.minMemoryMiB || machine.memoryMiB > capabilities.maxMemoryMiB ? [`${formatSize(machine.memoryMiB * MiB)} of memory`] : []),
+    ...(machine.arch === "x86_64" && !capabilities.x86_64 ? ["a 64-bit processor"] : []),
+    ...unsupported(machine, capabilities).map(({ what }) => what),
+  ];
+}
+
+/** A setting that an engine has nothing for. */
+export interface UnsupportedSetting {
+  /** As in a finding: `hardware`, `disks.0`. */
+  readonly field: string;
+  /** "UEFI firmware". */
+  readonly what: string;
+}
+
+/** Settings of a machine beside memory and processors that an engine with these capabilities cannot give it. */
+export function unsupported(machine: Pick<EngineNeeds, "hardware" | "disks" | "adapters" | "seed">, capabilities: EngineCapabilities): UnsupportedSetting[] {
+  const found: UnsupportedSetting[] = [];
+  const { chipset, firmware, cpuModel, topology, clock, extraArguments = [] } = machine.hardware ?? {};
+  if (firmware !== undefined && !capabilities.firmwares.includes(firmware)) found.push({ field: "hardware.firmware", what: `${firmware.toUpperCase()} firmware` });
+  if (chipset !== undefined && !capabilities.chipsets.includes(chipset)) found.push({ field: "hardware.chipset", what: `the chipset ${chipset}` });
+  if (!capabilities.expertSettings) {
+    if (cpuModel !== undefined) found.push({ field: "hardware.cpuModel", what: "a choice of CPU model" });
+    if (topology !== undefined) found.push({ field: "hardware.topology", what: "a CPU topology" });
+    if (clock === "local") found.push({ field: "hardware.clock", what: "a clock in local time" });
+    if (extraArguments.length > 0) found.push({ field: "hardware.extraArguments", what: "extra arguments" });
+  }
+  for (const [index, disk] of (machine.disks ?? []).entries()) {
+    if (disk.bus !== undefined && !capabilities.diskBuses.includes(disk.bus)) found.push({ field: `disks.${index}`, what: `disks on ${disk.bus === "sata" ? "SATA" : "SCSI"}` });
+  }
+  for (const [index, adapter] of (machine.adapters ?? []).entries()) {
+    if (adapter.model !== undefined && !capabilities.adapterModels.includes(adapter.model)) found.push({ field: `adapters.${index}`, what: `network cards of the model ${adapter.model}` });
+  }
+  if (machine.seed !== undefined && !capabilities.seed) found.push({ field: "seed", what: "first settings for a cloud image" });
+  return found;
 }

@@ -47,9 +47,10 @@ function yieldToTheApp(pid: number): void {
  * Starts a machine process. Its output goes to `logFile`.
  * @throws TerrariumError when the program cannot be started.
  */
-export async function launch(plan: LaunchPlan, logFile: string): Promise<MachineProcess> {
+export async function launch(plan: Pick<LaunchPlan, "command" | "args" | "env">, logFile: string): Promise<MachineProcess> {
   const log = await open(logFile, "a", 0o600);
   try {
+    await log.write(`\n${commandLine(plan)}\n`);
     const child = spawn(plan.command, plan.args, {
       detached: true,
       stdio: ["ignore", log.fd, log.fd],
@@ -78,6 +79,11 @@ export async function launch(plan: LaunchPlan, logFile: string): Promise<Machine
   } finally {
     await log.close();
   }
+}
+
+/** A plan as a person would type it into a shell. */
+export function commandLine({ command, args }: Pick<LaunchPlan, "command" | "args">): string {
+  return [command, ...args].map((word) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`)).join(" ");
 }
 
 /** What a machine process may know of the environment: what programs need to run at all, and nothing that may be private. */

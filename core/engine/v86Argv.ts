@@ -24,6 +24,13 @@ export const v86Info: EngineInfo = {
     minMemoryMiB: 32,
     maxMemoryMiB: 2047,
     x86_64: false,
+    chipsets: ["pc"],
+    firmwares: ["bios"],
+    ownFirmware: false,
+    diskBuses: ["virtio"],
+    adapterModels: ["virtio"],
+    expertSettings: false,
+    seed: false,
     diskFormats: ["raw"],
     maxDisks: 4,
     maxAdapters: adapterSlots,
@@ -32,6 +39,10 @@ export const v86Info: EngineInfo = {
     saveState: true,
     changeMediumLive: true,
     setLinkLive: true,
+    hotPlugDisks: false,
+    balloon: false,
+    diskLimits: false,
+    stateTransport: "file",
   },
 };
 
@@ -39,7 +50,15 @@ export function v86Engine(runtime: EmulatorRuntime): Engine {
   return {
     id: "v86",
     info: v86Info,
-    plan: (config, context) => ({ command: runtime.node, args: [runtime.emulator, ...v86Argv(config, context), "-code-cache", runtime.codeCache], env: runtime.env }) satisfies LaunchPlan,
+    plan: (config, context): LaunchPlan => ({
+      command: runtime.node,
+      args: [runtime.emulator, ...v86Argv(config, context), "-code-cache", runtime.codeCache],
+      env: runtime.env,
+      before: [],
+      files: [],
+      facts: {},
+    }),
+    live: {},
   };
 }
 
@@ -50,7 +69,9 @@ export function v86Engine(runtime: EmulatorRuntime): Engine {
 export function v86Argv(config: MachineConfig, context: LaunchContext): string[] {
   const { sockets } = context;
   const args = ["-name", config.name, "-uuid", config.id, "-m", String(config.memoryMiB), "-pidfile", sockets.pidFile, "-S"];
-  args.push("-bios", context.guest.bios, "-vgabios", context.guest.vgabios);
+  const { firmware } = context.guest;
+  if (!firmware) throw new TerrariumError("unavailable", "The firmware of the built-in emulator comes with the starter guest, which has not been built on this host.", "Run `npm start` again; it says what is missing.");
+  args.push("-bios", firmware.bios, "-vgabios", firmware.vgabios);
   args.push(...bootArgs(config, context));
   args.push("-monitor", sockets.monitor, "-vnc", sockets.display, "-serial", sockets.serial, "-serial-log", context.serialLog, "-agent", sockets.agent);
   args.push("-dump-dir", context.dumpDir);

@@ -3,13 +3,15 @@ import { access, realpath, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { formatSize, MiB } from "../base/bytes";
 import { TerrariumError, type ErrorCode } from "../contract/errors";
-import type { BootConfig, DiskSpec, EngineChoice, EngineInfo, Finding, HostInfo, MachineConfig, MachinePatch, MachineSpec } from "../contract/model";
+import type { BootConfig, DiskSpec, EngineInfo, Finding, HostInfo, MachineConfig, MachinePatch, MachineSpec } from "../contract/model";
 import { allocatedBytes } from "../storage/sparseCopy";
 import { errno, isMissing } from "../storage/fileErrors";
+import { unsupported, type EngineNeeds } from "../engine/engine";
 import { comparable } from "./folderName";
 import type { HostFacts } from "./hostFacts";
 import type { RegisteredMachine } from "./machineFolders";
 import { inspectFile, judgeImage, type Purpose } from "./media";
+import { kindOfChange, patched } from "./settings";
 import type { Starter } from "./starter";
 
 /** A finding with the code of the error it becomes. */
@@ -23,8 +25,12 @@ export interface CheckContext {
   readonly machines: readonly RegisteredMachine[];
   readonly starter: Starter;
   readonly networkModes: HostInfo["networkModes"];
+  /** Images can be copied into another format. */
+  readonly canConvert: boolean;
   /** The engine that would run a machine. May throw TerrariumError when there is none. */
-  resolveEngine(machine: { engine: EngineChoice; memoryMiB: number; cpus: number }): EngineInfo;
+  resolveEngine(machine: EngineNeeds): EngineInfo;
+  /** What of a machine the built-in emulator cannot give it, in words. */
+  beyondBuiltIn(machine: EngineNeeds): readonly string[];
 }
 
 /** The first finding that forbids going on, as an error; undefined when there is none. */
@@ -52,8 +58,9 @@ class Findings {
 export async function checkSpec(spec: MachineSpec, context: CheckContext): Promise<CheckFinding[]> {
   const findings = new Findings(context);
   checkName(findings, spec.name);
-  const engine = checkEngine(findings, spec);
+  const engine = checkEngine(findings, specNeeds(spec));
   if (engine) {
+    checkHardware(findings, specNeeds(spec), engine);
     checkMemory(findings, spec.memoryMiB, engine);
     checkCpus(findings, spec.cpus, engine);
     checkCount(findings, "disks", spec.disks.length, engine.capabilities.maxDisks);
@@ -71,12 +78,13 @@ export async function checkSpec(spec: MachineSpec, context: CheckContext): Promi
 export async function checkPatch(machine: RegisteredMachine & { readonly config: MachineConfig }, patch: MachinePatch, context: CheckContext): Promise<CheckFinding[]> {
   const findings = new Findings(context);
   const { config } = machine;
-  const after = { engine: patch.engine ?? config.engine, memoryMiB: patch.memoryMiB ?? config.memoryMiB, cpus: patch.cpus ?? config.cpus };
-  const boot = patch.boot ?? config.boot;
+  const after = patched(config, patch, config.disks);
+  const { boot } = after;
   if (patch.name !== undefined) checkName(findings, patch.name, machine.id);
-  const hardwareChanges = patch.engine !== undefined || patch.memoryMiB !== undefined || patch.cpus !== undefined;
+  const hardwareChanges = kindOfChange(config, patch).hardware;
   const engine = hardwareChanges ? checkEngine(findings, after) : engineOf(context, after);
   if (engine && hardwareChanges) {
+    checkHardware(findings, after, engine);
     checkMemory(findings, after.memoryMiB, engine);
     checkCpus(findings, after.cpus, engine);
   }
@@ -98,6 +106,7 @@ export async function checkStart(machine: RegisteredMachine & { readonly config:
   const { config, folder } = machine;
   const engine = checkEngine(findings, config);
   if (engine) {
+    checkHardware(findings, config, engine);
     checkMemory(findings, config.memoryMiB, engine);
     checkCpus(findings, config.cpus, engine);
   }
@@ -126,7 +135,7 @@ function checkName(findings: Findings, name: string, exceptId?: string): void {
   if (holder) findings.error("name", "name-taken", `There is already a machine called "${holder.name}".`, "Choose another name.");
 }
 
-function engineOf(context: CheckContext, machine: { engine: EngineChoice; memoryMiB: number; cpus: number }): EngineInfo | undefined {
+function engineOf(context: CheckContext, machine: EngineNeeds): EngineInfo | undefined {
   try {
     return context.resolveEngine(machine);
   } catch (failure) {
@@ -135,10 +144,31 @@ function engineOf(context: CheckContext, machine: { engine: EngineChoice; memory
   }
 }
 
-function checkEngine(findings: Findings, machine: { engine: EngineChoice; memoryMiB: number; cpus: number }): EngineInfo | undefined {
+/** What a specification asks of an engine. A seed has no file yet. */
+function specNeeds({ seed, ...spec }: MachineSpec): EngineNeeds {
+  return { ...spec, ...(seed === undefined ? {} : { seed: "seed" }) };
+}
+
+/** Settings that the engine has nothing for, and a topology that does not add up. */
+function checkHardware(findings: Findings, machine: EngineNeeds, engine: EngineInfo): void {
+  for (const { field, what } of unsupported(machine, engine.capabilities)) {
+    const missing = engine.capabilities.firmwares.length < 2 && field === "hardware.firmware" && engine.capabilities.ownFirmware;
+    findings.error(field, "unsupported", `${engine.label} cannot give the machine ${what}${missing ? " on this computer: it is not installed" : ""}.`, missing ? "Install UEFI firmware for QEMU (Debian, Ubuntu: ovmf; Fedora: edk2-ovmf), or choose BIOS." : "Leave it out, or choose another engine.");
+  }
+  const { topology } = machine.hardware ?? {};
+  if (topology && topology.sockets * topology.cores * topology.threads !== machine.cpus) {
+    findings.error("hardware.topology", "invalid-input", `${topology.sockets} sockets with ${topology.cores} cores of ${topology.threads} threads are not ${machine.cpus} processors.`, "Make the numbers fit, or leave the topology out.");
+  }
+}
+
+function checkEngine(findings: Findings, machine: EngineNeeds): EngineInfo | undefined {
   try {
     const engine = findings.context.resolveEngine(machine);
-    if (!engine.available) findings.error("engine", engine.problem?.code ?? "unavailable", engine.problem?.message ?? `${engine.label} is not available on this computer.`, engine.problem?.remedy);
+    if (!engine.available) {
+      const because = machine.engine === "auto" ? findings.context.beyondBuiltIn(machine) : [];
+      const need = because.length === 0 ? "" : `The machine has ${because.join(" and ")}, which takes ${engine.label}. `;
+      findings.error("engine", engine.problem?.code ?? "unavailable", `${need}${engine.problem?.message ?? `${engine.label} is not available on this computer.`}`, engine.problem?.remedy);
+    }
     return engine;
   } catch (failure) {
     if (!(failure instanceof TerrariumError)) throw failure;
@@ -180,6 +210,7 @@ async function checkBoot(findings: Findings, boot: BootConfig, memoryMiB: number
     if (!guest) findings.error("boot", info.problem?.code ?? "unavailable", info.problem?.message ?? "The starter guest is missing.", info.problem?.remedy);
     else checkInitrdFits(findings, memoryMiB, guest.initrdBytes);
   } else if (boot.kind === "firmware") {
+    if (engine?.capabilities.ownFirmware) return;
     // The firmware comes with the starter guest's packages.
     const { info, guest } = findings.context.starter;
     if (!guest) findings.error("boot", info.problem?.code ?? "unavailable", info.problem?.message ?? "The firmware is missing.", info.problem?.remedy);
@@ -215,7 +246,8 @@ async function checkImage(findings: Findings, field: string, path: string, purpo
 }
 
 async function checkDiskSpecs(findings: Findings, specs: readonly DiskSpec[], engine: EngineInfo | undefined): Promise<void> {
-  const { facts, machines } = findings.context;
+  const { context } = findings;
+  const { facts, machines } = context;
   let copied = 0;
   const linked = new Set<string>();
   for (const [index, spec] of specs.entries()) {
@@ -225,7 +257,7 @@ async function checkDiskSpecs(findings: Findings, specs: readonly DiskSpec[], en
       continue;
     }
     const inspection = await inspectFile(spec.image);
-    const finding = judgeImage(inspection, "disk", engine?.capabilities.diskFormats);
+    const finding = judgeImage(inspection, "disk", { formats: engine?.capabilities.diskFormats ?? ["raw"], canConvert: context.canConvert && spec.mode === "copy" });
     if (finding) findings[finding.level](field, "image-unusable", finding.message, finding.remedy);
     if (finding?.level === "error") continue;
     if (spec.mode === "copy") {

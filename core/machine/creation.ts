@@ -1,15 +1,18 @@
-import { mkdir, readdir, realpath, rm, rmdir } from "node:fs/promises";
+import { mkdir, readdir, realpath, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { isAbsolute, join, resolve, sep } from "node:path";
 import { formatSize } from "../base/bytes";
 import { TerrariumError } from "../contract/errors";
 import { machineConfigVersion, type DiskConfig, type DiskSpec, type MachineConfig, type MachineSpec } from "../contract/model";
 import { syncFolder, type FaultHook } from "../storage/atomicFile";
 import { fileError } from "../storage/fileErrors";
+import { convertImage, imageInfo, resizeImage } from "../storage/formats/qemuImg";
 import { allocatedBytes, copySparse, makeSparseFile } from "../storage/sparseCopy";
 import { diskSpace } from "./hostFacts";
 import { newMac } from "./macAddress";
 import { isThere } from "./machineFolders";
+import { hostnameFor } from "./identity";
 import { inspectFile, judgeImage } from "./media";
+import { hashPassword, seedImage } from "./seed";
 
 /** What a machine is made of, decided before anything is made. */
 export interface PlannedMachine {
@@ -30,8 +33,15 @@ export interface PlanContext {
   readonly now: number;
   /** MAC addresses that are taken. */
   readonly macs: readonly string[];
+  readonly images: ImageTools;
+}
+
+/** What images can become here. */
+export interface ImageTools {
   /** Formats of disk images that the machine's engine reads. */
-  readonly diskFormats: readonly string[];
+  readonly formats: readonly string[];
+  /** The path of qemu-img, which reads the others; absent where it is not installed. */
+  readonly qemuImg: string | undefined;
 }
 
 const sectorBytes = 512;
@@ -39,8 +49,9 @@ const sectorBytes = 512;
 /** A disk that is to be made or linked. */
 interface PlannedDisk {
   readonly config: DiskConfig;
-  /** Absolute path of the image to copy; absent for an empty or a linked disk. */
-  readonly copyFrom?: string;
+  /** The image to copy, and the format it is in; absent for an empty or a linked disk. */
+  readonly copyFrom?: { readonly file: string; readonly format: string };
+  readonly qemuImg?: string | undefined;
   /** Bytes the making takes on the host. */
   readonly hostBytes: number;
   /** What is to be made inside the machine's folder; absent for a linked disk. */
@@ -53,13 +64,14 @@ interface PlannedDisk {
  */
 export async function planMachine(spec: MachineSpec, context: PlanContext): Promise<PlannedMachine> {
   const disks: PlannedDisk[] = [];
-  for (const [index, disk] of spec.disks.entries()) disks.push(await planDisk(`disk${index}`, `disks/disk${index}`, disk, context.diskFormats));
+  for (const [index, disk] of spec.disks.entries()) disks.push(await planDisk(`disk${index}`, `disks/disk${index}`, disk, context.images));
   const macs = [...context.macs, ...spec.adapters.flatMap((adapter) => adapter.mac ?? [])];
-  const adapters = spec.adapters.map(({ attachment, plugged, mac }) => {
+  const adapters = spec.adapters.map(({ attachment, plugged, mac, model }) => {
     const address = mac ?? newMac(macs);
     macs.push(address);
-    return { mac: address, attachment, plugged };
+    return { mac: address, ...(model === undefined ? {} : { model }), attachment, plugged };
   });
+  const arch = spec.arch ?? (await archOf(spec));
   const config: MachineConfig = {
     version: machineConfigVersion,
     id: context.id,
@@ -71,30 +83,81 @@ export async function planMachine(spec: MachineSpec, context: PlanContext): Prom
     memoryMiB: spec.memoryMiB,
     cpus: spec.cpus,
     boot: spec.boot,
+    ...(spec.system === undefined ? {} : { system: spec.system }),
+    ...(arch === undefined ? {} : { arch }),
+    ...(spec.hardware === undefined ? {} : { hardware: spec.hardware }),
     disks: disks.map((disk) => disk.config),
     // Every machine has a drive, so that a disc can be put in later and machines have the same hardware.
     drives: [{ id: "cd0", medium: spec.medium ?? null }],
+    ...(spec.seed === undefined ? {} : { seed: seedFile }),
     adapters,
   };
-  return { config, fill: (folder, control) => makeDisks(folder, disks, control) };
+  return {
+    config,
+    async fill(folder, control) {
+      await makeDisks(folder, disks, control);
+      if (spec.seed) await makeSeed(folder, spec, context.id);
+    },
+  };
 }
 
-async function planDisk(id: string, folder: string, spec: DiskSpec, formats: readonly string[]): Promise<PlannedDisk> {
-  const file = `${folder}/0.raw`;
+const seedFile = "seed/seed.iso";
+
+/** What kind of processor the guest needs, as far as its kernel or its medium says. */
+async function archOf({ boot, medium, disks }: MachineSpec): Promise<MachineConfig["arch"]> {
+  if (boot.kind === "starter") return "i386";
+  const image = disks.find((disk) => "image" in disk);
+  const file = boot.kind === "kernel" ? boot.kernel : (medium ?? (image && "image" in image ? image.image : undefined));
+  return file === undefined ? undefined : (await inspectFile(file)).arch;
+}
+
+/** Only the hash of a password is ever written. */
+async function makeSeed(folder: string, { seed, name }: MachineSpec, id: string): Promise<void> {
+  if (!seed) return;
+  const path = join(folder, seedFile);
+  const { user, password, authorizedKeys, hostname = hostnameFor(name, id) } = seed;
+  const settings = { instanceId: id, hostname, user, authorizedKeys, ...(password === undefined ? {} : { passwordHash: hashPassword(password) }) };
+  await mkdir(join(folder, "seed"), { mode: 0o700 });
+  await writeFile(path, seedImage(settings), { mode: 0o600, flush: true });
+  await syncFolder(join(folder, "seed"));
+}
+
+async function planDisk(id: string, folder: string, spec: DiskSpec, { formats, qemuImg }: ImageTools): Promise<PlannedDisk> {
+  const bus = spec.bus === undefined ? {} : { bus: spec.bus };
   if ("sizeBytes" in spec) {
-    const sizeBytes = Math.ceil(spec.sizeBytes / sectorBytes) * sectorBytes;
-    return { config: { id, sizeBytes, layers: [{ file, format: "raw" }] }, hostBytes: 0, folder };
+    const sizeBytes = wholeSectors(spec.sizeBytes);
+    return { config: { id, sizeBytes, layers: [{ file: `${folder}/0.raw`, format: "raw" }], ...bus }, hostBytes: 0, folder };
   }
   const inspection = await inspectFile(spec.image);
-  const finding = judgeImage(inspection, "disk", formats);
+  const finding = judgeImage(inspection, "disk", { formats, canConvert: qemuImg !== undefined && spec.mode === "copy" });
   if (finding?.level === "error") throw new TerrariumError("image-unusable", finding.message, finding.remedy);
+  const format = inspection.format === "unknown" ? "raw" : inspection.format;
+  const imageBytes = await virtualBytes(inspection.path, format, inspection.sizeBytes, qemuImg);
   if (spec.mode === "link") {
-    const sizeBytes = Math.floor(inspection.sizeBytes / sectorBytes) * sectorBytes;
+    const sizeBytes = Math.floor(imageBytes / sectorBytes) * sectorBytes;
     if (sizeBytes === 0) throw new TerrariumError("image-unusable", `${spec.image} is too short to be a disk.`, "Choose another file.");
-    return { config: { id, sizeBytes, layers: [{ file: await realpath(spec.image), format: "raw" }] }, hostBytes: 0 };
+    return { config: { id, sizeBytes, layers: [{ file: await realpath(spec.image), format: format === "qcow2" ? "qcow2" : "raw" }], ...bus }, hostBytes: 0 };
   }
-  const sizeBytes = Math.ceil(inspection.sizeBytes / sectorBytes) * sectorBytes;
-  return { config: { id, sizeBytes, layers: [{ file, format: "raw" }] }, copyFrom: spec.image, hostBytes: await allocatedBytes(spec.image), folder };
+  const sizeBytes = wholeSectors(Math.max(imageBytes, spec.growTo ?? 0));
+  const target = format !== "raw" && formats.includes("qcow2") ? "qcow2" : "raw";
+  return {
+    config: { id, sizeBytes, layers: [{ file: `${folder}/0.${target}`, format: target }], ...bus },
+    copyFrom: { file: spec.image, format },
+    qemuImg,
+    hostBytes: await allocatedBytes(spec.image),
+    folder,
+  };
+}
+
+function wholeSectors(bytes: number): number {
+  return Math.ceil(bytes / sectorBytes) * sectorBytes;
+}
+
+/** How long the disk in an image is. @throws TerrariumError when the image names other files that belong to it. */
+async function virtualBytes(file: string, format: string, fileBytes: number, qemuImg: string | undefined): Promise<number> {
+  if (format === "raw") return fileBytes;
+  if (qemuImg === undefined) throw new TerrariumError("unavailable", `${file} is in the format ${format}, which needs qemu-img.`, "Install qemu-img (Debian, Ubuntu: qemu-utils).");
+  return (await imageInfo(qemuImg, file, format)).virtualBytes;
 }
 
 async function makeDisks(machineFolder: string, disks: readonly PlannedDisk[], control: FillControl): Promise<void> {
@@ -126,11 +189,20 @@ async function makeDisk(machineFolder: string, disk: PlannedDisk, control: FillC
   const folder = join(machineFolder, disk.folder);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const path = join(machineFolder, layer.file);
-  if (disk.copyFrom === undefined) {
-    await makeSparseFile(path, disk.config.sizeBytes, control.faults);
-  } else {
-    control.progress(undefined, `Copying ${disk.copyFrom}`);
-    await copySparse(disk.copyFrom, path, disk.config.sizeBytes, { signal: control.signal, progress, faults: control.faults });
+  const { signal, faults } = control;
+  const { copyFrom, qemuImg, config } = disk;
+  if (copyFrom === undefined) {
+    await makeSparseFile(path, config.sizeBytes, faults);
+  } else if (copyFrom.format === layer.format) {
+    control.progress(undefined, `Copying ${copyFrom.file}`);
+    // A copy of a raw image is as long as the disk; one of another format says its length inside.
+    const fileBytes = layer.format === "raw" ? config.sizeBytes : (await stat(copyFrom.file)).size;
+    await copySparse(copyFrom.file, path, fileBytes, { signal, progress, faults });
+    if (layer.format !== "raw" && qemuImg !== undefined) await resizeImage(qemuImg, path, layer.format, config.sizeBytes);
+  } else if (qemuImg !== undefined) {
+    control.progress(undefined, `Converting ${copyFrom.file}`);
+    await convertImage({ qemuImg, from: copyFrom.file, fromFormat: copyFrom.format, to: path, toFormat: layer.format, signal, progress });
+    await resizeImage(qemuImg, path, layer.format, config.sizeBytes);
   }
   await syncFolder(folder);
   await syncFolder(join(machineFolder, "disks"));
@@ -149,7 +221,7 @@ export interface DiskChange {
  * Adds and removes disks of an existing machine that is off.
  * @throws TerrariumError; nothing is left of the added disks then.
  */
-export async function changeDisks(machineFolder: string, config: MachineConfig, change: { add: readonly DiskSpec[]; remove: readonly string[] }, diskFormats: readonly string[], control: FillControl): Promise<DiskChange> {
+export async function changeDisks(machineFolder: string, config: MachineConfig, change: { add: readonly DiskSpec[]; remove: readonly string[] }, images: ImageTools, control: FillControl): Promise<DiskChange> {
   const unknown = change.remove.find((id) => !config.disks.some((disk) => disk.id === id));
   if (unknown !== undefined) throw new TerrariumError("not-found", `"${config.name}" has no disk ${unknown}.`, `Its disks are: ${config.disks.map((disk) => disk.id).join(", ") || "none"}.`);
   const removed = config.disks.filter((disk) => change.remove.includes(disk.id));
@@ -159,7 +231,7 @@ export async function changeDisks(machineFolder: string, config: MachineConfig, 
     const used = [...kept, ...added.map((disk) => disk.config)].map((disk) => disk.id);
     const id = ["disk0", "disk1", "disk2", "disk3"].find((candidate) => !used.includes(candidate));
     if (id === undefined) throw new TerrariumError("unsupported", "A machine has at most four disks.", "Take a disk out first.");
-    added.push(await planDisk(id, await freeFolder(machineFolder, id), spec, diskFormats));
+    added.push(await planDisk(id, await freeFolder(machineFolder, id), spec, images));
   }
   const undo = async (): Promise<void> => {
     for (const disk of added) if (disk.folder !== undefined) await rm(join(machineFolder, disk.folder), { recursive: true, force: true });

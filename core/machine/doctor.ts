@@ -13,6 +13,8 @@ export interface DoctorContext {
   readonly runDir: string;
   readonly facts: HostFacts;
   readonly engines: readonly EngineInfo[];
+  /** What was found of QEMU, check by check. */
+  readonly qemu: readonly DoctorCheck[];
   readonly starter: Starter;
   readonly machines: readonly RegisteredMachine[];
   readonly networkModes: HostInfo["networkModes"];
@@ -23,7 +25,7 @@ const enoughMemoryMiB = 512;
 
 /** Checks everything machines need on this host, by trying it where it can be tried. */
 export async function runDoctor(context: DoctorContext): Promise<DoctorCheck[]> {
-  return [await checkHome(context), checkDiskSpace(context), await checkRunDir(context), checkMemory(context), checkStarter(context), ...context.engines.map(checkEngine), checkNetworks(context), checkMachines(context)];
+  return [await checkHome(context), checkDiskSpace(context), await checkRunDir(context), checkMemory(context), checkStarter(context), ...context.engines.map(checkEngine), ...context.qemu, checkNetworks(context), checkMachines(context)];
 }
 
 async function checkHome({ home }: DoctorContext): Promise<DoctorCheck> {

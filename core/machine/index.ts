@@ -5,6 +5,7 @@ import type { Log } from "../base/log";
 import type { MachineConfig } from "../contract/model";
 import type { HostEvent, ProcedureName, ProcedureOutput, StreamRequest } from "../contract/procedures";
 import { EngineTable } from "../engine/engine";
+import { qemuEngine } from "../engine/qemu";
 import { v86Engine } from "../engine/v86Argv";
 import { openHome } from "./home";
 import type { Runtime } from "./runtime";
@@ -73,7 +74,7 @@ const defaultStarterDisks = 1;
  */
 export async function prepareDefaultState(runtime: Runtime, log: Log, signal: AbortSignal = new AbortController().signal): Promise<void> {
   const starter = await readStarter(runtime.guestDir);
-  const engines = new EngineTable(v86Engine(runtime));
+  const engines = new EngineTable(v86Engine(runtime), qemuEngine());
   const states = await preBootedStates(runtime, starter, engines, { target: join(runtime.guestDir, "states"), background: false }, log);
   await states.removeStale();
   const config: MachineConfig = {

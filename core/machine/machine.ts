@@ -1,23 +1,23 @@
-import { appendFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
 import { Emitter, type Event } from "../base/emitter";
-import type { ProcessIdentity } from "../base/processes";
 import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors";
 import type { JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason } from "../contract/model";
 import { isLive, refusal, type MachineCommand } from "../contract/states";
-import { machineSockets, type Engine, type MachineSockets } from "../engine/engine";
+import { machineSockets, type Engine, type LaunchPlan, type MachineSockets } from "../engine/engine";
 import { describeCrash } from "./crash";
 import type { JobControl } from "./jobs";
-import { readLogEnd } from "./logEnd";
 import { bytesOnDisk, type RegisteredMachine } from "./machineFolders";
+import { MachineLog } from "./machineLog";
 import { saveState } from "./migration";
 import { endOrphan } from "./orphan";
-import { Run, within, type Motion, type RunSurroundings } from "./run";
-import { readRunRecord, recordedProcess, writeRunRecord, type RunRecord } from "./runRecord";
+import { recoverRun } from "./recovery";
+import { linksOf, Run, within, type Motion, type RunSurroundings } from "./run";
+import { readRunRecord, writeRunRecord, type RunRecord } from "./runRecord";
 import { SavedState, savedDifference, savedFacts } from "./saved";
 import { Screen } from "./screen";
-import { recordedEnd, Session, type SessionEnd } from "./session";
+import type { SessionEnd } from "./session";
 import { comeUp, StateUnusable, type Origin } from "./startUp";
 import type { Surroundings } from "./surroundings";
 
@@ -44,9 +44,10 @@ export class Machine {
   private turn: Promise<unknown> = Promise.resolve();
   /** The end of the last run has been dealt with. */
   private settled: Promise<void> = Promise.resolve();
-  private logging: Promise<void> = Promise.resolve();
   private readonly store = new DisposableStore();
   private readonly screen: Screen;
+  /** What it has to say for itself. */
+  readonly log: MachineLog;
   private readonly sockets: MachineSockets;
   private readonly changeEmitter = new Emitter<void>();
   /** `info` would answer something else now. */
@@ -60,6 +61,7 @@ export class Machine {
     const runDir = around.runDir(registered.id);
     this.sockets = machineSockets(runDir);
     this.screen = new Screen(() => join(this.registered.folder, "screenshot.png"), runDir, around.clock);
+    this.log = new MachineLog(() => this.folder, () => this.name, around.clock, around.log);
     if (registered.config === undefined) this.state = "broken";
     this.store.add(this.changeEmitter);
   }
@@ -88,6 +90,10 @@ export class Machine {
     return join(this.folder, "logs", "serial0.log");
   }
 
+  get clock(): Clock {
+    return this.around.clock;
+  }
+
   get displaySocket(): string {
     return this.sockets.display;
   }
@@ -109,6 +115,7 @@ export class Machine {
       guest: this.run?.guest.info ?? { agent: "none", addresses: [] },
       ...(jobId === undefined ? {} : { jobId }),
       ...(this.run ? { startedFrom: this.run.startedFrom, startedAt: this.run.startedAt } : {}),
+      ...(this.run?.balloonMiB === undefined ? {} : { balloonMiB: this.run.balloonMiB }),
       ...(this.hostBytes === undefined ? {} : { hostBytes: this.hostBytes }),
     };
   }
@@ -169,7 +176,7 @@ export class Machine {
           await this.abandon();
           this.problem = problemBefore;
           await this.rest();
-          this.logEvent(`could not start: ${toErrorData(error).message}`);
+          this.log.event(`could not start: ${toErrorData(error).message}`);
           throw error;
         }
         this.problem = undefined;
@@ -203,7 +210,7 @@ export class Machine {
         try {
           await this.keepPicture(run);
           const how = await run.askToShutDown();
-          this.logEvent(how === "agent" ? "asked the guest to shut down" : "pressed the power button");
+          this.log.event(how === "agent" ? "asked the guest to shut down" : "pressed the power button");
           job.progress(undefined, how === "agent" ? "The guest is shutting down" : "The power button was pressed; waiting for the guest");
           await run.waitForShutdown(job.signal);
           await this.didEnd(run, await run.ended);
@@ -226,7 +233,7 @@ export class Machine {
     if (jobEnd) await within(powerOffJobMs, clock, jobEnd);
     const { run } = this;
     if (run) {
-      this.logEvent("powered off");
+      this.log.event("powered off");
       if (!run.unresponsive) await this.keepPicture(run, powerOffPictureMs);
       await run.session.quit(clock, deadline - clock.monotonic());
       await this.didEnd(run, { kind: "asked" });
@@ -249,9 +256,9 @@ export class Machine {
           if (wasRunning) await run.stop("user");
           job.progress(undefined, "Writing memory and devices");
           await saved.begin();
-          await saveState(run.session.qmp, saved.unfinished, job.signal);
+          await saveState(run.session.qmp, saved.unfinished, { transport: engine.info.capabilities.stateTransport, runDir: this.around.runDir(this.id) }, job.signal);
           job.signal.throwIfAborted();
-          await saved.commit(savedFacts(config, engine.id, { savedAt: this.around.clock.now(), identified: run.identified }));
+          await saved.commit(savedFacts(config, { id: engine.id, facts: this.plan(config, engine).facts }, { savedAt: this.around.clock.now(), identified: run.identified }));
         } catch (error) {
           try {
             await saved.discard();
@@ -264,7 +271,7 @@ export class Machine {
         }
         // The state is safe: from here on there is no way back.
         await run.session.quit(this.around.clock);
-        this.logEvent("saved");
+        this.log.event("saved");
         await this.didEnd(run, { kind: "asked" });
       }),
     );
@@ -274,7 +281,7 @@ export class Machine {
     return this.inTurn("discardSaved", async () => {
       await new SavedState(this.folder).discard();
       this.problem = undefined;
-      this.logEvent("saved state discarded");
+      this.log.event("saved state discarded");
       await this.rest();
     });
   }
@@ -299,22 +306,6 @@ export class Machine {
     return this.run;
   }
 
-  /** A line in the machine's own log of events. */
-  logEvent(what: string): void {
-    const line = `${new Date(this.around.clock.now()).toISOString()} ${what}\n`;
-    const folder = join(this.folder, "logs");
-    this.logging = this.logging
-      .then(() => mkdir(folder, { recursive: true, mode: 0o700 }))
-      .then(() => appendFile(join(folder, "events.log"), line, { mode: 0o600 }))
-      .catch((error: unknown) => this.around.log.warn(`the events of ${this.name} cannot be logged: ${String(error)}`));
-  }
-
-  /** The end of one of its logs, with everything that has been said so far. */
-  async readLog(log: "engine" | "serial0" | "events", maxBytes: number): Promise<{ text: string; truncated: boolean }> {
-    await this.logging;
-    return readLogEnd(join(this.folder, "logs", `${log}.log`), maxBytes);
-  }
-
   /** Lets go of the machine; a machine process lives on. When it resolves, nothing is written to the machine's folder any more. */
   async release(): Promise<void> {
     const { run } = this;
@@ -324,19 +315,20 @@ export class Machine {
     // Whoever asked for these hears of their failures.
     await Promise.allSettled([this.turn, this.settled]);
     await run?.recorded;
-    await this.logging;
+    await this.log.settled();
   }
 
   // --- coming up
 
   private async bringUp(job: JobControl): Promise<void> {
+    await this.around.enginesKnown();
     const { config, engine } = this.usable();
     const { available, problem, label } = engine.info;
     if (!available) throw new TerrariumError("unavailable", problem?.message ?? `${label} is not available.`, problem?.remedy);
     await this.around.checkStart(this.registered, config);
     const saved = new SavedState(this.folder);
     if (await saved.exists()) return this.startSaved(job, saved);
-    const states = this.around.states();
+    const states = engine.info.capabilities.preBooted ? this.around.states() : undefined;
     const key = states?.keyFor(config);
     const file = key === undefined ? undefined : await states?.find(key);
     if (states && key !== undefined && file !== undefined) {
@@ -349,7 +341,7 @@ export class Machine {
         await this.abandon();
         await states.failed(key, error.damaged);
         this.around.notify({ level: "warning", message: `${this.name} could not use its pre-booted state and boots from the beginning instead. ${error.reason.message}`, machineId: this.id });
-        this.logEvent(`the pre-booted state could not be used: ${error.reason.message}`);
+        this.log.event(`the pre-booted state could not be used: ${error.reason.message}`);
       }
     }
     job.progress(undefined, key === undefined ? "Starting" : "Booting from the beginning; the next start will be instant");
@@ -360,7 +352,7 @@ export class Machine {
     const { config, engine } = this.usable();
     const facts = await saved.facts();
     if (!facts) throw new TerrariumError("broken", `The saved state of ${this.name} cannot be used: it does not say what it was saved on.`, discardRemedy);
-    const difference = savedDifference(facts, savedFacts(config, engine.id, facts));
+    const difference = savedDifference(facts, savedFacts(config, { id: engine.id, facts: this.plan(config, engine).facts }, facts));
     if (difference !== undefined) {
       throw new TerrariumError("illegal-state", `The saved state of ${this.name} does not fit the machine any more: ${difference}.`, "Put the setting back, or discard the saved state; the machine then boots as after a power cut.");
     }
@@ -392,6 +384,7 @@ export class Machine {
       sockets: this.sockets,
       runDir: this.around.runDir(this.id),
       guest: this.around.guestFiles(),
+      imageTool: this.around.imageTool(),
       around: this.runSurroundings(),
       signal: job.signal,
       clock: this.around.clock,
@@ -411,8 +404,23 @@ export class Machine {
       config: () => (config = this.registered.config ?? config),
       authorizedKeys: () => this.around.authorizedKeys(),
       notify: (notice) => this.around.notify({ ...notice, machineId: this.id }),
-      logEvent: (what) => this.logEvent(what),
+      logEvent: (what) => this.log.event(what),
     };
+  }
+
+  /** How the machine would be started from power on. */
+  private plan(config: MachineConfig, engine: Engine): LaunchPlan {
+    const logs = join(this.folder, "logs");
+    return engine.plan(config, { folder: this.folder, sockets: this.sockets, serialLog: this.serialLog, dumpDir: logs, guest: this.around.guestFiles(), links: linksOf(config.adapters), incoming: false });
+  }
+
+  /** The command line of the machine process that runs, or of the one that a start would run. */
+  commandLine(): { live: boolean; command: string[] } {
+    const running = this.run?.facts.command;
+    if (running) return { live: true, command: [...running] };
+    const { config, engine } = this.usable();
+    const { command, args } = this.plan(config, engine);
+    return { live: false, command: [command, ...args] };
   }
 
   private usable(): { config: MachineConfig; engine: Engine } {
@@ -433,18 +441,10 @@ export class Machine {
 
   /** Takes over a machine process that is still there. False when there is none. */
   private async takeOver(record: RunRecord): Promise<boolean> {
-    const identity = await recordedProcess(record);
-    let found: { run: Run; status: string; motion: Motion } | undefined;
-    let unreachable: string | undefined;
-    try {
-      found = identity && (await this.attach(identity, record));
-    } catch (error) {
-      unreachable = `Its machine process did not answer any more and was ended: ${toErrorData(error).message}`;
-    }
-    await this.discardUsed(record, found !== undefined);
-    if (!found) {
-      if (unreachable !== undefined) this.problem = await this.crash(unreachable, record.startedAt);
-      else this.problem = record.ran ? await this.unseenEnd(record) : undefined;
+    const found = await recoverRun(record, this.sockets, this.serialLog, this.runSurroundings());
+    await this.discardUsed(record, found.kind === "alive");
+    if (found.kind === "gone") {
+      this.problem = found.crash === undefined ? undefined : await this.crash(found.crash, record.startedAt);
       await this.writeEnd(record);
       return false;
     }
@@ -465,29 +465,8 @@ export class Machine {
     else this.didMove(motion);
     if (run.identified) run.guest.watch();
     else run.identifyWhenUp();
-    this.logEvent("taken over by a new host service");
+    this.log.event("taken over by a new host service");
     return true;
-  }
-
-  /** Connects to the machine process of a record; undefined when it is gone. @throws TerrariumError when it does not answer; it has been ended then. */
-  private async attach(identity: ProcessIdentity, record: RunRecord): Promise<{ run: Run; status: string; motion: Motion } | undefined> {
-    const session = await Session.attach(identity, this.sockets, this.serialLog, this.around.clock);
-    if (!session) return undefined;
-    const run = new Run(session, record, this.runSurroundings());
-    try {
-      return { run, ...(await run.queryMotion()) };
-    } catch (error) {
-      // What it does is not known, and it must not go on writing to its disks beside the machine's next run.
-      await session.process.kill();
-      run.dispose();
-      throw error;
-    }
-  }
-
-  /** Why a machine process is gone that nobody saw end; undefined when the guest had powered itself off. */
-  private async unseenEnd(record: RunRecord): Promise<ErrorData | undefined> {
-    const end = (await recordedEnd(this.sockets)) ?? { kind: "crashed", reason: "Its machine process ended while Terrarium was not running, and its guest was not shut down." };
-    return end.kind === "crashed" ? this.crash(end.reason, record.startedAt) : undefined;
   }
 
   private async writeEnd(record: RunRecord): Promise<void> {
@@ -537,7 +516,7 @@ export class Machine {
     // While the machine starts, its job decides.
     if (this.state === "starting") return;
     this.problem = crashed;
-    this.logEvent(crashed ? `crashed: ${crashed.message}` : end.kind === "guest" ? "the guest powered off" : "stopped");
+    this.log.event(crashed ? `crashed: ${crashed.message}` : end.kind === "guest" ? "the guest powered off" : "stopped");
     if (crashed) this.around.notify({ level: "error", message: crashed.message, ...(crashed.remedy === undefined ? {} : { remedy: crashed.remedy }), machineId: this.id });
     await this.rest();
   }
@@ -554,7 +533,7 @@ export class Machine {
     await saved.discard();
     if (alive) return;
     const message = `The saved state of ${this.name} is used up: its guest had begun to go on when it was ended.`;
-    this.logEvent(message);
+    this.log.event(message);
     this.around.notify({ level: "warning", message, remedy: "Start the machine; it boots as after a power cut.", machineId: this.id });
   }
 

@@ -98,8 +98,11 @@ const places: Partial<Record<FileInspection["kind"], string>> = {
   initrd: "Give it as the initial RAM disk instead.",
 };
 
-/** Why a file cannot be used as `purpose`, or what to beware of; undefined when all is well. `formats`: disk formats the engine reads. */
-export function judgeImage(file: Inspection, purpose: Purpose, formats: readonly string[] = ["raw"]): ImageFinding | undefined {
+/** Formats that qemu-img turns into another. */
+const convertible: readonly string[] = ["qcow2", "vmdk", "vdi", "vhdx", "vhd"];
+
+/** Why a file cannot be used as `purpose`, or what to beware of; undefined when all is well. `formats`: disk formats the engine reads; `canConvert`: a copy may be made in another format. */
+export function judgeImage(file: Inspection, purpose: Purpose, { formats, canConvert }: { formats: readonly string[]; canConvert: boolean } = { formats: ["raw"], canConvert: false }): ImageFinding | undefined {
   if (file.problem) return { level: "error", message: file.problem.message, remedy: file.problem.remedy ?? "Choose another file." };
   const { wanted, kind } = purposes[purpose];
   if (file.kind !== kind) {
@@ -107,7 +110,7 @@ export function judgeImage(file: Inspection, purpose: Purpose, formats: readonly
     if (purpose === "disk" && file.format === "unknown" && file.sizeBytes % 512 === 0) return { level: "warning", message: `Nothing in ${file.path} says that it is a disk image.`, remedy: "Use it only if you know that it is a raw disk image." };
     return { level: "error", message: `${file.path} is ${file.noun}, not ${wanted}.`, remedy: places[file.kind] ?? `Choose ${wanted}.` };
   }
-  if (purpose === "disk" && !formats.includes(file.format)) {
+  if (purpose === "disk" && !formats.includes(file.format) && !(canConvert && convertible.includes(file.format))) {
     return { level: "error", message: `${file.path} is ${file.noun}; this engine reads ${formats.join(" and ")} images only.`, remedy: `Convert it first: qemu-img convert -O raw "${file.path}" disk.raw` };
   }
   return undefined;

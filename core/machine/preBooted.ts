@@ -42,6 +42,8 @@ export interface PreBootedOptions {
   /** Where new ones are put and old ones removed; one of `folders`. */
   readonly target: string;
   readonly engine: Engine;
+  /** The engine that runs a machine. */
+  readonly runsOn: (config: MachineConfig) => Engine;
   readonly guest: GuestFiles;
   readonly guestBuild: string;
   /** Changes with every change of the emulator. */
@@ -61,6 +63,7 @@ export class PreBootedStates {
   /** The key of the state `config` could start from; undefined when no state can serve it. */
   keyFor(config: MachineConfig): string | undefined {
     if (config.boot.kind !== "starter" || !this.options.engine.info.capabilities.preBooted || this.options.guest.starter === undefined) return undefined;
+    if (this.options.runsOn(config).id !== this.options.engine.id) return undefined;
     return createHash("sha256").update(JSON.stringify(this.about(config))).digest("hex").slice(0, 20);
   }
 
@@ -194,7 +197,7 @@ export class PreBootedStates {
       await Promise.race([session.agent.execute("terrarium-prepare", undefined, prepareLimitMs), endedEarly(session), aborted(signal)]);
       await session.qmp.execute("stop");
       progress("Saving its memory");
-      await saveState(session.qmp, join(staging, "state"), signal);
+      await saveState(session.qmp, join(staging, "state"), { transport: engine.info.capabilities.stateTransport, runDir }, signal);
     } finally {
       guest.dispose();
       await session.quit();

@@ -1,10 +1,11 @@
+import { MiB } from "../base/bytes";
 import type { Clock } from "../base/clock";
 import { DisposableStore, type Disposable } from "../base/disposable";
 import { Emitter, type Event } from "../base/emitter";
 import type { Log } from "../base/log";
 import { TerrariumError, toErrorData } from "../contract/errors";
 import type { AdapterConfig, MachineConfig, Notice, PauseReason } from "../contract/model";
-import { adapterSlots } from "../engine/engine";
+import { adapterSlots, type MonitorCommand } from "../engine/engine";
 import { isRecord, type QmpEvent } from "../engine/qmp";
 import { Guest } from "./guest";
 import { guestIdentity, type GuestIdentity } from "./identity";
@@ -62,6 +63,7 @@ export class Run implements Disposable {
   private isUnresponsive = false;
   private hasBegun: boolean;
   private currentMotion: Motion = { runs: false, reason: "user" };
+  private balloon: number | undefined;
   private readonly changeEmitter = new Emitter<void>();
   private readonly motionEmitter = new Emitter<Motion>();
   readonly guest: Guest;
@@ -136,6 +138,16 @@ export class Run implements Disposable {
     return this.isUnresponsive;
   }
 
+  /** What the guest was left with when memory was taken from it, MiB. */
+  get balloonMiB(): number | undefined {
+    return this.balloon;
+  }
+
+  /** Does what a change of the running hardware consists of, one command after another. */
+  async tell(commands: readonly MonitorCommand[]): Promise<void> {
+    for (const { execute, arguments: args } of commands) await this.session.qmp.execute(execute, args);
+  }
+
   /** Stops the guest's time, for `reason`. */
   async stop(reason: PauseReason): Promise<void> {
     this.stopReason = reason;
@@ -170,8 +182,15 @@ export class Run implements Disposable {
     const answer = await this.session.qmp.execute("query-status");
     const status = isRecord(answer) && typeof answer["status"] === "string" ? answer["status"] : "unknown";
     const runs = isRecord(answer) && answer["running"] === true;
-    this.currentMotion = runs ? { runs } : { runs, reason: status === "io-error" ? "io-error" : status === "guest-panicked" ? "guest-panic" : "user" };
+    this.currentMotion = runs ? { runs } : { runs, reason: status === "io-error" ? await this.diskTrouble() : status === "guest-panicked" ? "guest-panic" : "user" };
     return { status, motion: this.currentMotion };
+  }
+
+  /** Why the disks stopped the guest: whoever asks was not there when it happened. */
+  private async diskTrouble(): Promise<PauseReason> {
+    const answer = await this.session.qmp.execute("query-block");
+    const isFull = Array.isArray(answer) && answer.some((device) => isRecord(device) && device["io-status"] === "nospace");
+    return isFull ? "disk-full" : "io-error";
   }
 
   /** Makes a starter guest this machine's, and only then plugs its cables. */
@@ -283,14 +302,17 @@ export class Run implements Disposable {
   }
 
   private async setLinks(links: readonly boolean[]): Promise<void> {
-    await Promise.all(links.map((up, slot) => this.session.qmp.execute("set_link", { name: `net${slot}`, up })));
+    // A slot without an adapter is empty, or its link is down anyway.
+    const { adapters } = this.around.config();
+    await Promise.all(adapters.slice(0, adapterSlots).map((_, slot) => this.session.qmp.execute("set_link", { name: `net${slot}`, up: links[slot] ?? false })));
   }
 
   private takeEvent(event: QmpEvent): void {
     const { name } = this.around.config();
     switch (event.event) {
       case "STOP":
-        this.didStop();
+        // A guest that has powered off stands still until its machine process ends; that is no pause.
+        if (!this.session.isEnding) this.didStop();
         break;
       case "RESUME":
         this.didRun();
@@ -313,8 +335,20 @@ export class Run implements Disposable {
       case "RESET":
         this.didReset();
         break;
+      case "BALLOON_CHANGE":
+        this.didChangeBalloon(event.data["actual"]);
+        break;
       default: // Events nobody here waits for.
     }
+  }
+
+  private didChangeBalloon(actual: unknown): void {
+    if (typeof actual !== "number" || !Number.isFinite(actual)) return;
+    const left = Math.round(actual / MiB);
+    const balloon = left < this.around.config().memoryMiB ? left : undefined;
+    if (balloon === this.balloon) return;
+    this.balloon = balloon;
+    this.changeEmitter.fire();
   }
 
   private didStop(): void {

@@ -23,6 +23,8 @@ const RunRecord = z.object({
   ran: z.boolean(),
   /** The guest has been made who it is; until then its links stay down. */
   identified: z.boolean(),
+  /** The command line of the machine process. */
+  command: z.array(z.string()).optional(),
   end: z.object({ at: z.number(), problem: ErrorShape.optional() }).optional(),
 });
 export type RunRecord = z.infer<typeof RunRecord>;

@@ -1,5 +1,7 @@
 import { dirname, join } from "node:path";
 import { version } from "../../package.json";
+import type { Log } from "../base/log";
+import { findQemu, type QemuLookup } from "../engine/qemuHost";
 
 /** What the host service needs to know about the program it is part of. */
 export interface Runtime {
@@ -16,6 +18,8 @@ export interface Runtime {
   /** Where machine processes keep compiled code for each other. */
   readonly codeCache: string;
   readonly version: string;
+  /** Looks for QEMU on this host. `runDir`: a folder that is gone when the computer starts again. */
+  findQemu(runDir: string, log: Log): Promise<QemuLookup>;
 }
 
 /** What of the running process the answer depends on; `process` itself is one. */
@@ -43,5 +47,6 @@ export function resolveRuntime(bundleDirectory: string, running: RunningProcess)
     guestDir: running.env.TERRARIUM_GUEST_DIR || join(root, ".cache", "starter"),
     codeCache: join(root, ".cache", "emulator"),
     version,
+    findQemu: (runDir, log) => findQemu({ env: running.env, platform: process.platform, cacheFile: join(runDir, "qemu.json"), log }),
   };
 }

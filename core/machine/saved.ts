@@ -18,16 +18,23 @@ const SavedFacts = z.object({
   disks: z.array(z.object({ id: z.string(), sizeBytes: z.number(), file: z.string() })),
   medium: z.string().nullable(),
   macs: z.array(z.string()),
+  /** Absent in states of machines that could have one only. */
+  cpus: z.number().optional(),
+  /** What else the engine makes a state depend on, by names for people. */
+  engineFacts: z.record(z.string(), z.string()).default({}),
   /** Whether the guest had been told who it is. */
   identified: z.boolean(),
 });
 export type SavedFacts = z.infer<typeof SavedFacts>;
 
 /** What must be the same for the state to be of use. */
-export function savedFacts(config: MachineConfig, engine: string, moment: { savedAt: number; identified: boolean }): SavedFacts {
+export function savedFacts(config: MachineConfig, engine: { readonly id: string; readonly facts: Readonly<Record<string, string>> }, moment: { savedAt: number; identified: boolean }): SavedFacts {
   return {
-    ...moment,
-    engine,
+    savedAt: moment.savedAt,
+    identified: moment.identified,
+    engine: engine.id,
+    engineFacts: engine.facts,
+    cpus: config.cpus,
     memoryMiB: config.memoryMiB,
     boot: config.boot.kind,
     disks: config.disks.map((disk) => ({ id: disk.id, sizeBytes: disk.sizeBytes, file: disk.layers[disk.layers.length - 1]?.file ?? "" })),
@@ -40,6 +47,10 @@ export function savedFacts(config: MachineConfig, engine: string, moment: { save
 export function savedDifference(saved: SavedFacts, now: SavedFacts): string | undefined {
   if (saved.engine !== now.engine) return `it was saved on the engine ${saved.engine} and would run on ${now.engine}`;
   if (saved.memoryMiB !== now.memoryMiB) return `it had ${formatSize(saved.memoryMiB * MiB)} of memory and has ${formatSize(now.memoryMiB * MiB)} now`;
+  if (saved.cpus !== undefined && saved.cpus !== now.cpus) return `it had ${saved.cpus} processors and has ${now.cpus} now`;
+  for (const [name, value] of Object.entries(saved.engineFacts)) {
+    if (now.engineFacts[name] !== value) return `its ${name} was ${value || "none"} and is ${now.engineFacts[name] || "none"} now`;
+  }
   if (saved.boot !== now.boot) return `it had booted ${saved.boot} and is set to ${now.boot} now`;
   if (saved.disks.length !== now.disks.length) return `it had ${saved.disks.length} disks and has ${now.disks.length} now`;
   for (const [index, disk] of saved.disks.entries()) {

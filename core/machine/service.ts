@@ -8,10 +8,13 @@ import type { Log } from "../base/log";
 import { TerrariumError, toErrorData } from "../contract/errors";
 import type { HostInfo, JobInfo, MachineConfig, MachineInfo, MachinePatch, Notice } from "../contract/model";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
-import { EngineTable, type GuestFiles } from "../engine/engine";
-import { v86Engine } from "../engine/v86Argv";
+import { EngineTable, type EngineNeeds, type GuestFiles } from "../engine/engine";
+import { qemuEngine } from "../engine/qemu";
+import { doctorChecks, type QemuLookup } from "../engine/qemuHost";
+import { v86Engine, v86Info } from "../engine/v86Argv";
+import { changeMachine, requireChange } from "./change";
 import { checkPatch, checkSpec, checkStart, firstError, type CheckContext } from "./checks";
-import { changeDisks, planMachine } from "./creation";
+import { planMachine, type ImageTools } from "./creation";
 import { runDoctor } from "./doctor";
 import { FolderWatch } from "./folderWatch";
 import type { Home } from "./home";
@@ -26,9 +29,9 @@ import { emulatorHash, PreBootedStates } from "./preBooted";
 import { Registry } from "./registry";
 import { machineRunDir } from "./runDir";
 import type { Runtime } from "./runtime";
-import { kindOfChange, patched, type ChangeKind } from "./settings";
 import { readStarter, requireStarter, type Starter } from "./starter";
 import type { Surroundings } from "./surroundings";
+import { systems } from "./systems";
 
 type Handlers = { [N in ProcedureName]: (input: ProcedureParsed<N>) => Promise<ProcedureOutput<N>> };
 
@@ -50,6 +53,9 @@ export class Service {
   private readonly registry: Registry;
   private readonly jobs: Jobs;
   private readonly engines: EngineTable;
+  /** What was found of QEMU; absent while nobody has looked. */
+  private qemu: QemuLookup | undefined;
+  private lookingForQemu: Promise<void> | undefined;
   private readonly clock: Clock = systemClock();
   private readonly edits: FolderWatch;
   private starter: Starter = { info: { ready: false } };
@@ -71,7 +77,7 @@ export class Service {
     private readonly log: Log,
   ) {
     this.jobs = new Jobs(this.clock);
-    this.engines = new EngineTable(v86Engine(runtime));
+    this.engines = new EngineTable(v86Engine(runtime), qemuEngine());
     this.edits = new FolderWatch(this.clock, log, (id) => this.didEdit(id));
     this.registry = new Registry({ machinesDir: home.machinesDir, trashDir: home.trashDir, keptDisksDir: home.keptDisksDir, log: log.child("registry"), now: () => this.clock.now() });
   }
@@ -79,6 +85,9 @@ export class Service {
   /** Reads the home and takes over the machines that live. */
   async open(): Promise<void> {
     await this.registry.open();
+    this.engines.onDidChange(() => this.didFindEngines());
+    // Nobody waits for this but who needs it: the first look after the computer has started takes a second or two.
+    void this.lookForQemu();
     await this.readStarter();
     for (const registered of this.registry.list()) this.adopt(registered);
     await Promise.all([...this.machines.values()].map((machine) => this.recover(machine)));
@@ -137,9 +146,11 @@ export class Service {
   private readonly handlers: Handlers = {
     "host.info": () => this.hostInfo(),
     "host.doctor": async () => {
-      await this.readStarter();
-      return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: this.engines.list() });
+      await Promise.all([this.readStarter(), this.lookForQemu()]);
+      return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: [v86Info], qemu: this.qemu ? doctorChecks(this.qemu) : [] });
     },
+    // Windows takes the battery-backed clock to show the local time; all others take it to show UTC.
+    "host.systems": async () => systems.map((system) => ({ ...system, clock: system.group === "Windows" ? "local" : "utc" })),
     "host.stop": async () => {
       if (this.servedBy === "app") throw new TerrariumError("illegal-state", "The host service runs in the Terrarium app.", "Quit the app to end it.");
       this.stopEmitter.fire();
@@ -204,7 +215,12 @@ export class Service {
       });
       return {};
     },
-    "machine.log": ({ id, log, maxBytes }) => this.machine(id).readLog(log, maxBytes),
+    "machine.setBalloon": async ({ id, memoryMiB }) => done(this.setBalloon(this.machine(id), memoryMiB)),
+    "machine.commandLine": async ({ id }) => {
+      await this.lookingForQemu;
+      return this.machine(id).commandLine();
+    },
+    "machine.log": ({ id, log, maxBytes }) => this.machine(id).log.read(log, maxBytes),
 
     "job.list": async () => this.jobs.list(),
     "job.cancel": async ({ id }) => {
@@ -289,10 +305,10 @@ export class Service {
     const refused = firstError(await checkSpec(spec, context));
     if (refused) throw refused;
     const id = this.registry.newId();
-    const { diskFormats } = this.engines.resolve(spec).info.capabilities;
-    const planned = await planMachine(spec, { id, now: this.clock.now(), macs: this.registry.macs(), diskFormats });
+    const planned = await planMachine(spec, { id, now: this.clock.now(), macs: this.registry.macs(), images: this.imageTools(spec as EngineNeeds) });
+    const config = this.fixed(planned.config);
     const job = this.jobs.run({ kind: "create", title: `Create ${spec.name}`, cancellable: true }, async (control) => {
-      await this.registry.create(planned.config, (folder, signal) => planned.fill(folder, { signal, progress: control.progress }), control.signal);
+      await this.registry.create(config, (folder, signal) => planned.fill(folder, { signal, progress: control.progress }), control.signal);
     });
     return { id, job };
   }
@@ -304,41 +320,22 @@ export class Service {
       const context = await this.checkContext();
       const { config, registered } = this.configured(id);
       const patch = patchOf(config);
-      const kind = kindOfChange(config, patch);
-      // Names and notes may change at any time; the table decides about the rest.
-      if (kind.hardware) machine.require("configure");
-      else if (kind.medium) machine.require("changeMedium");
-      else if (kind.links) machine.require("setLink");
+      const engine = this.engines.resolve(config);
+      const kind = requireChange(machine, config, patch, engine);
       const refused = firstError(await checkPatch({ ...registered, config }, patch, context));
       if (refused) throw refused;
-      await this.change(machine, config, patch, kind);
+      await changeMachine(machine, config, patch, kind, { engine, images: this.imageTools(config), save: async (next) => void (await this.registry.update(id, this.fixed(next))) });
     });
     return machine.info();
   }
 
-  private async change(machine: Machine, config: MachineConfig, patch: MachinePatch, kind: ChangeKind): Promise<void> {
-    const { id, folder } = machine;
-    if (kind.medium && machine.isLive && patch.medium !== undefined) await this.changeMedium(machine, patch.medium);
-    const { diskFormats } = this.engines.resolve(config).info.capabilities;
-    const disks =
-      (patch.addDisks ?? []).length + (patch.removeDisks ?? []).length === 0
-        ? undefined
-        : await changeDisks(folder, config, { add: patch.addDisks ?? [], remove: patch.removeDisks ?? [] }, diskFormats, { signal: new AbortController().signal, progress: () => undefined });
-    try {
-      await this.registry.update(id, patched(config, patch, disks?.disks ?? config.disks));
-    } catch (error) {
-      await disks?.undo();
-      throw error;
-    }
-    await disks?.commit();
-    if (kind.links) await machine.current?.applyLinks();
-    machine.logEvent(`settings changed: ${Object.keys(patch).join(", ")}`);
+  /** The configuration with what must not change any more when the engine does. */
+  private fixed(config: MachineConfig): MachineConfig {
+    return this.engines.resolve(config).defaults?.(config) ?? config;
   }
 
-  private async changeMedium(machine: Machine, medium: string | null): Promise<void> {
-    const { qmp } = machine.live().session;
-    if (medium === null) await qmp.execute("eject", { id: "cd0", force: true });
-    else await qmp.execute("blockdev-change-medium", { id: "cd0", filename: medium, format: "raw", force: true });
+  private imageTools(machine: EngineNeeds): ImageTools {
+    return { formats: this.engines.resolve(machine).info.capabilities.diskFormats, qemuImg: this.qemu?.ok ? this.qemu.value.img : undefined };
   }
 
   /** Presses the keys together, and answers when the machine process has taken the next ones. */
@@ -380,13 +377,47 @@ export class Service {
   }
 
   private async checkContext(): Promise<CheckContext> {
+    await this.lookingForQemu;
     return {
+      canConvert: this.qemu?.ok === true && this.qemu.value.img !== undefined,
       facts: await readHostFacts(this.home.path),
       machines: this.registry.list(),
       starter: this.starter,
       networkModes,
+      beyondBuiltIn: (machine) => this.engines.beyondBuiltIn(machine),
       resolveEngine: (machine) => this.engines.resolve(machine).info,
     };
+  }
+
+  /** Looks for QEMU. Never rejects: what is wrong with it is the engine's problem. */
+  private lookForQemu(): Promise<void> {
+    const look = async (): Promise<void> => {
+      try {
+        this.qemu = await this.runtime.findQemu(this.home.runDir, this.log.child("qemu"));
+      } catch (error) {
+        this.log.error("looking for QEMU failed", error);
+        this.qemu = { ok: false, error: toErrorData(error) };
+      }
+      this.engines.setQemu(qemuEngine(this.qemu));
+    };
+    return (this.lookingForQemu = look());
+  }
+
+  private didFindEngines(): void {
+    for (const machine of this.machines.values()) this.eventEmitter.fire({ type: "machine", machine: machine.info() });
+    this.hostInfo().then(
+      (host) => this.eventEmitter.fire({ type: "host", host }),
+      (error: unknown) => this.log.error("the host could not be looked at", error),
+    );
+  }
+
+  private async setBalloon(machine: Machine, memoryMiB: number): Promise<void> {
+    const { config } = this.configured(machine.id);
+    const { info } = this.engines.resolve(config);
+    if (!info.capabilities.balloon) throw new TerrariumError("unsupported", `${info.label} cannot take memory from a running guest.`, "Shut the machine down and change its memory.");
+    if (memoryMiB > config.memoryMiB) throw new TerrariumError("invalid-input", `“${config.name}” was given ${formatSize(config.memoryMiB * MiB)} of memory; it cannot have more while it runs.`, "Choose less, or shut it down and change its memory.");
+    await machine.inTurn("setBalloon", () => machine.live().tell([{ execute: "balloon", arguments: { value: memoryMiB * MiB } }]));
+    machine.log.event(`memory for the guest: ${formatSize(memoryMiB * MiB)}`);
   }
 
   /** Looks for the starter guest, and with it for its pre-booted states. */
@@ -417,6 +448,12 @@ export class Service {
       },
       runDir: (id) => machineRunDir(service.home.runDir, id),
       guestFiles: () => guestFiles(service.starter),
+      enginesKnown: async () => {
+        // One that was missing may have been installed since.
+        if (service.qemu?.ok === false) await service.lookForQemu();
+        else await service.lookingForQemu;
+      },
+      imageTool: () => (service.qemu?.ok ? service.qemu.value.img : undefined),
       states: () => service.states,
       authorizedKeys: () => (service.authorizedKeys ??= homeKey(service.home.path).then((line) => [line])),
       checkStart: async (machine, config) => {
@@ -449,12 +486,11 @@ export class Service {
   }
 }
 
-/** Firmware and the starter guest for the engine. */
-export function guestFiles(starter: Starter): GuestFiles {
-  const guest = requireStarter(starter);
+/** Firmware and the starter guest for the engine, as far as they are there. */
+export function guestFiles({ guest }: Starter): GuestFiles {
+  if (!guest) return {};
   return {
-    bios: guest.bios,
-    vgabios: guest.vgabios,
+    firmware: { bios: guest.bios, vgabios: guest.vgabios },
     // The guest waits to be told who it is before it takes a disk or shows a prompt.
     starter: { kernel: guest.kernel, initrd: guest.initrd, cmdline: `${guest.cmdline} terrarium.hold` },
   };
@@ -470,6 +506,7 @@ export async function preBootedStates(runtime: Runtime, starter: Starter, engine
     guest: guestFiles(starter),
     guestBuild: guest.build,
     emulator: await emulatorHash(runtime.emulator),
+    runsOn: (config) => engines.resolve(config),
     log,
   });
 }

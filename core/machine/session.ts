@@ -41,13 +41,17 @@ export class Session implements Disposable {
     readonly qmp: QmpClient,
     readonly agent: AgentClient,
     readonly serial: SerialHub,
+    clock: Clock,
   ) {
     this.store.add(qmp);
     this.store.add(agent);
     this.store.add(serial);
     this.store.add(
       qmp.onDidEvent((event) => {
-        if (event.event === "SHUTDOWN") this.shutdown = event;
+        if (event.event !== "SHUTDOWN" || this.shutdown) return;
+        this.shutdown = event;
+        // A machine process may stop at this point and wait to be ended; one that ends by itself is gone before it can answer.
+        if (!this.quitting) void this.endProcess(clock);
       }),
     );
     this.store.add(qmp.onDidClose(() => process.monitorClosed()));
@@ -112,7 +116,7 @@ export class Session implements Disposable {
       // One failure is reported, when nothing is being opened any more: the others' are the same event seen from other sockets.
       await Promise.allSettled(all);
       const [qmp, client] = await Promise.all(all);
-      return new Session(process, qmp, client, hub);
+      return new Session(process, qmp, client, hub, clock);
     } catch (error) {
       opened.dispose();
       throw error;
@@ -130,6 +134,15 @@ export class Session implements Disposable {
    */
   async quit(clock: Clock = systemClock(), answerMs = quitMs): Promise<void> {
     this.quitting = true;
+    await this.endProcess(clock, answerMs);
+  }
+
+  /** The guest has powered off or was told to: nothing it does counts any more. */
+  get isEnding(): boolean {
+    return this.quitting || this.shutdown !== undefined;
+  }
+
+  private async endProcess(clock: Clock, answerMs = quitMs): Promise<void> {
     let limitMs = quitMs;
     try {
       await this.qmp.execute("quit", undefined, answerMs);

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
@@ -7,11 +7,14 @@ import { TerrariumError } from "../contract/errors";
 import type { MachineConfig } from "../contract/model";
 import { adapterSlots, type Engine, type GuestFiles, type MachineSockets } from "../engine/engine";
 import { guestIdentity } from "./identity";
-import { loadState } from "./migration";
+import { readLogEnd } from "./logEnd";
+import { loadState, type StateRoute } from "./migration";
 import { endOrphan } from "./orphan";
+import { makeNeededFiles } from "./neededFiles";
 import { cancelled, linksOf, Run, type RunSurroundings } from "./run";
 import { writeRunRecord, type RunRecord } from "./runRecord";
 import { Session } from "./session";
+import { isMissing } from "../storage/fileErrors";
 
 /** Where a run begins: at the firmware, or from a file with memory and devices. */
 export type Origin =
@@ -38,6 +41,8 @@ export interface StartUp {
   readonly sockets: MachineSockets;
   readonly runDir: string;
   readonly guest: GuestFiles;
+  /** Makes images of one format from another: the path of qemu-img. */
+  readonly imageTool: string | undefined;
   readonly around: RunSurroundings;
   readonly signal: AbortSignal;
   readonly clock: Clock;
@@ -68,20 +73,25 @@ export async function comeUp(start: StartUp): Promise<void> {
     serialLog: join(logs, "serial0.log"),
     dumpDir: logs,
     guest: start.guest,
-    links: held || origin.from !== "cold" ? Array.from({ length: adapterSlots }, () => false) : linksOf(config.adapters),
+    links: held || origin.from === "pre-booted" ? Array.from({ length: adapterSlots }, () => false) : linksOf(config.adapters),
     incoming: origin.from !== "cold",
   });
+  const engineLog = join(logs, "engine.log");
+  await makeNeededFiles(plan.files, start.imageTool, signal);
   const begun: { record?: RunRecord; written?: Promise<void> } = {};
   await endOrphan(start.sockets, join(logs, "serial0.log"), { clock, log: around.log });
+  const logBytes = await sizeOf(engineLog);
   const session = await Session.launch(plan, start.sockets, {
-    engineLog: join(logs, "engine.log"),
+    engineLog,
     signal,
     clock,
     onPid: ({ pid, start: processStart }) => {
-      begun.record = { pid, processStart, bootId: boot, startedAt: clock.now(), startedFrom: origin.from, ...(origin.from === "saved" ? { savedAt: origin.savedAt } : {}), ran: false, identified: !held };
+      begun.record = { pid, processStart, bootId: boot, startedAt: clock.now(), startedFrom: origin.from, command: [plan.command, ...plan.args], ...(origin.from === "saved" ? { savedAt: origin.savedAt } : {}), ran: false, identified: !held };
       begun.written = writeRunRecord(around.folder, begun.record);
       begun.written.catch((error: unknown) => void error); // Awaited below.
     },
+  }).catch(async (error: unknown) => {
+    throw signal.aborted ? error : await explained(error, { engine, config, engineLog, logBytes });
   });
   if (!begun.record) throw new TerrariumError("internal", "A machine process was started that nobody heard of.");
   const run = new Run(session, begun.record, around);
@@ -96,14 +106,16 @@ export async function comeUp(start: StartUp): Promise<void> {
     const unlessGone = <T>(work: Promise<T>): Promise<T> => Promise.race([work.catch((error: unknown) => (isDisconnected(error) ? gone : Promise.reject(error))), gone]);
     const stateFault = (error: unknown, damaged: boolean): unknown => (signal.aborted || !(error instanceof TerrariumError) ? error : new StateUnusable(error, damaged));
     await begun.written;
+    const route: StateRoute = { transport: engine.info.capabilities.stateTransport, runDir: start.runDir };
     if (origin.from !== "cold") {
       try {
-        await unlessGone(loadState(session.qmp, origin.file, signal));
+        await unlessGone(loadState(session.qmp, origin.file, route, signal));
       } catch (error) {
         throw stateFault(error, true);
       }
       watch.lap("state");
     }
+    await unlessGone(run.tell(plan.before));
     await unlessGone(run.begin(signal));
     watch.lap("running");
     if (identity) {
@@ -122,6 +134,28 @@ export async function comeUp(start: StartUp): Promise<void> {
     around.log.info(`${config.name}: steps of its start, milliseconds: ${watch.toString()}`);
   } finally {
     waits.dispose();
+  }
+}
+
+/** A machine process that gave up has often said why. */
+async function explained(error: unknown, said: { engine: Engine; config: MachineConfig; engineLog: string; logBytes: number }): Promise<unknown> {
+  const { engine, config, engineLog, logBytes } = said;
+  if (!engine.explain || !(error instanceof TerrariumError) || error.code !== "engine-failed") return error;
+  const length = Math.max(0, (await sizeOf(engineLog)) - logBytes);
+  const { text } = await readLogEnd(engineLog, Math.min(length, maxSaidBytes));
+  // Its command line comes first, and it is not the machine process that says it.
+  const why = engine.explain(text.replace(/^\n[^\n]*\n/, ""), config.hardware?.extraArguments);
+  return why ? new TerrariumError(why.code, why.message, why.remedy, { cause: error }) : error;
+}
+
+const maxSaidBytes = 64 * 1024;
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (isMissing(error)) return 0;
+    throw error;
   }
 }
 

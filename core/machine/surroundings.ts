@@ -16,6 +16,10 @@ export interface Surroundings {
   runDir(id: string): string;
   /** Firmware and starter guest. @throws TerrariumError `unavailable`. */
   guestFiles(): GuestFiles;
+  /** Resolves when it is known which engines this host has. */
+  enginesKnown(): Promise<void>;
+  /** The path of qemu-img, if there is one. */
+  imageTool(): string | undefined;
   states(): PreBootedStates | undefined;
   /** Lines of `authorized_keys` for the guest. */
   authorizedKeys(): Promise<readonly string[]>;

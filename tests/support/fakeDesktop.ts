@@ -22,7 +22,9 @@ export const builtInEngine: EngineInfo = {
   available: true,
   capabilities: {
     smp: false, maxCpus: 1, minMemoryMiB: 16, maxMemoryMiB: 2047, x86_64: false, diskFormats: ["raw"], maxDisks: 4, maxAdapters: 4,
+    chipsets: ["pc"], firmwares: ["bios"], ownFirmware: false, diskBuses: ["virtio"], adapterModels: ["virtio"], expertSettings: false, seed: false,
     networkModes: ["none"], preBooted: true, saveState: true, changeMediumLive: true, setLinkLive: true,
+    hotPlugDisks: false, balloon: false, diskLimits: false, stateTransport: "file",
   },
 };
 
@@ -228,6 +230,9 @@ export class FakeDesktop implements DesktopApi {
     "host.info": () => this.host,
     "host.doctor": () => this.doctor,
     "host.stop": () => ({}),
+    "host.systems": () => [],
+    "machine.setBalloon": ({ id, memoryMiB }) => (this.legal("setBalloon", id), this.update(id, { balloonMiB: memoryMiB }), {}),
+    "machine.commandLine": ({ id }) => ({ live: this.machine(id).state === "running", command: ["emulator", "-name", this.machine(id).name] }),
     "machine.list": () => [...this.machines.values()],
     "machine.get": ({ id }) => this.machine(id),
     "machine.check": (input) => this.findings(input),
@@ -240,8 +245,8 @@ export class FakeDesktop implements DesktopApi {
     "machine.set": ({ id, patch }) => {
       const before = this.machine(id);
       if (Object.keys(patch).some((key) => !["name", "group", "notes"].includes(key))) this.legal("configure", id);
-      const { group, addDisks: _added, removeDisks: _removed, medium: _medium, ...rest } = patch;
-      const config: MachineConfig = { ...before.config!, ...rest, ...(group === undefined ? {} : { group: group ?? undefined }) };
+      const { group, addDisks: _added, removeDisks: _removed, disks: _disks, medium: _medium, system, arch, ...rest } = patch;
+      const config: MachineConfig = { ...before.config!, ...rest, ...(group === undefined ? {} : { group: group ?? undefined }), ...(system === undefined ? {} : { system: system ?? undefined }), ...(arch === undefined ? {} : { arch: arch ?? undefined }) };
       return this.update(id, { name: config.name, config });
     },
     "machine.start": ({ id }) => {

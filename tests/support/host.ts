@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { createLog, silentLog, type Log } from "../../core/base/log";
 import type { JobInfo, MachineInfo, MachineSpecInput } from "../../core/contract/model";
 import type { HostEvent } from "../../core/contract/procedures";
+import { findQemu, type QemuLookup } from "../../core/engine/qemuHost";
 import { createHost, type HostService, type Runtime } from "../../core/machine/index";
 
 const checkout = resolve(__dirname, "../..");
@@ -16,6 +17,7 @@ export const realRuntime: Runtime = {
   guestDir: process.env["TERRARIUM_GUEST_DIR"] ?? join(checkout, ".cache", "starter"),
   codeCache: join(checkout, ".cache", "emulator"),
   version: "0.0.0-test",
+  findQemu: (runDir, log) => findQemu({ env: process.env, platform: process.platform, cacheFile: join(runDir, "qemu.json"), log }),
 };
 
 /** A home of its own, and a host service on it that can be closed and opened again. Disposing ends every machine. */
@@ -120,6 +122,9 @@ export class TestHost {
   }
 }
 
+/** What a host without QEMU answers. */
+export const noQemu: QemuLookup = { ok: false, error: { code: "unavailable", message: "QEMU is not installed on this computer.", remedy: "Install it." } };
+
 /** A runtime whose machines are `fakeMachine.mjs`, with a guest directory that holds nothing real. */
 export async function fakeRuntime(folder: string): Promise<Runtime> {
   const bundles = join(folder, "bundles");
@@ -134,5 +139,5 @@ export async function fakeRuntime(folder: string): Promise<Runtime> {
     files[name] = { sha256: "0".repeat(64), size: name.length };
   }
   await writeFile(join(guestDir, "guest.json"), JSON.stringify({ build: "fake", kernelVersion: "6.1", cmdline: "quiet", files }));
-  return { node: process.execPath, env: { TERRARIUM_TEST_MARK: dirname(bundles) }, emulator: join(bundles, "emulator.mjs"), cli: join(bundles, "cli.mjs"), guestDir, codeCache: join(folder, "code"), version: "0.0.0-test" };
+  return { node: process.execPath, env: { TERRARIUM_TEST_MARK: dirname(bundles) }, emulator: join(bundles, "emulator.mjs"), cli: join(bundles, "cli.mjs"), guestDir, codeCache: join(folder, "code"), version: "0.0.0-test", findQemu: async () => noQemu };
 }

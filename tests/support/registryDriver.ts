@@ -34,7 +34,7 @@ export async function openRegistry(home: Home, faults?: FaultHook): Promise<Regi
 export const operations = {
   async create(registry: Registry, faults: FaultHook) {
     const spec = MachineSpec.parse({ name: "new", memoryMiB: 128, boot: { kind: "starter" }, disks: [{ sizeBytes: 4096 }] });
-    const { config, fill } = await planMachine(spec, { id: registry.newId(), now: 1, macs: registry.macs(), diskFormats: ["raw"] });
+    const { config, fill } = await planMachine(spec, { id: registry.newId(), now: 1, macs: registry.macs(), images: { formats: ["raw"], qemuImg: undefined } });
     await registry.create(config, (folder, signal) => fill(folder, { signal, progress: () => undefined, faults }));
   },
   async update(registry: Registry) {
@@ -108,7 +108,7 @@ async function runOutOfSpace(folder: string): Promise<unknown> {
   const entry = await registry.moveToTrash((await registry.create(makeConfig({ name: "old" }), fillDisk)).id, { keepDisks: false });
   const image = join(folder, "image");
   await writeFile(image, Buffer.alloc(300 * 1024, 7));
-  const copying = await planMachine(MachineSpec.parse({ name: "copy", memoryMiB: 64, boot: { kind: "starter" }, disks: [{ image, mode: "copy" }] }), { id: registry.newId(), now: 1, macs: [], diskFormats: ["raw"] });
+  const copying = await planMachine(MachineSpec.parse({ name: "copy", memoryMiB: 64, boot: { kind: "starter" }, disks: [{ image, mode: "copy" }] }), { id: registry.newId(), now: 1, macs: [], images: { formats: ["raw"], qemuImg: undefined } });
   await writeFile(join(folder, "filler-first"), Buffer.alloc(600 * 1024, 1));
   const noRoom = await errorOf(() => registry.create(copying.config, (staging, signal) => copying.fill(staging, { signal, progress: () => undefined })));
   const file = join(home.machinesDir, "web", "machine.json");

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { EngineTable, machineSockets, type LaunchContext } from "../../../core/engine/engine";
+import { machineSockets, type LaunchContext } from "../../../core/engine/engine";
 import { v86Argv, v86Engine } from "../../../core/engine/v86Argv";
 import { makeConfig, oneDisk } from "../../support/machineConfig";
 
@@ -8,7 +8,7 @@ const context: LaunchContext = {
   sockets: machineSockets("/run/m/0123"),
   serialLog: "/home/me/machines/a/logs/serial0.log",
   dumpDir: "/home/me/machines/a/logs",
-  guest: { bios: "/g/bios.bin", vgabios: "/g/vgabios.bin", starter: { kernel: "/g/kernel", initrd: "/g/initrd", cmdline: "quiet terrarium.hold" } },
+  guest: { firmware: { bios: "/g/bios.bin", vgabios: "/g/vgabios.bin" }, starter: { kernel: "/g/kernel", initrd: "/g/initrd", cmdline: "quiet terrarium.hold" } },
   links: [true, false, false, false],
   incoming: false,
 };
@@ -54,27 +54,15 @@ describe("the machine process's command line", () => {
   it("refuses disks that the emulator cannot read, and a starter that is not there", () => {
     const layers = [{ file: "a.qcow2", format: "qcow2" as const }];
     expect(() => v86Argv(makeConfig({ disks: [{ id: "disk0", sizeBytes: 512, layers }] }), context)).toThrow(/raw images/);
-    expect(() => v86Argv(makeConfig(), { ...context, guest: { bios: "b", vgabios: "v" } })).toThrow(/has not been built/);
+    expect(() => v86Argv(makeConfig(), { ...context, guest: { firmware: { bios: "b", vgabios: "v" } } })).toThrow(/has not been built/);
+    expect(() => v86Argv(makeConfig(), { ...context, guest: {} })).toThrow(/firmware .* has not been built/);
   });
 });
 
-describe("the table of engines", () => {
-  const table = new EngineTable(v86Engine({ node: "node", env: { A: "1" }, emulator: "/out/emulator.cjs", codeCache: "/cache" }));
-
-  it("chooses the built-in emulator, also where something is too much for it, so that the refusal names what", () => {
-    expect(table.resolve({ engine: "auto", memoryMiB: 256, cpus: 1 }).id).toBe("v86");
-    expect(table.resolve({ engine: "auto", memoryMiB: 8192, cpus: 4 }).id).toBe("v86");
-  });
-
-  it("knows QEMU, and says that it cannot run yet", () => {
-    const engine = table.resolve({ engine: "qemu", memoryMiB: 256, cpus: 1 });
-    expect(engine.info).toMatchObject({ available: false, problem: { code: "unavailable", remedy: expect.any(String) as string } });
-    expect(() => engine.plan(makeConfig(), context)).toThrow(/built-in engine only/);
-  });
-
-  it("starts the emulator with the runtime it was given", () => {
-    const plan = table.resolve({ engine: "v86", memoryMiB: 256, cpus: 1 }).plan(makeConfig(), context);
-    expect(plan).toMatchObject({ command: "node", env: { A: "1" } });
+describe("the built-in engine", () => {
+  it("starts the emulator with the runtime it was given, and has nothing to tell it before the guest runs", () => {
+    const plan = v86Engine({ node: "node", env: { A: "1" }, emulator: "/out/emulator.cjs", codeCache: "/cache" }).plan(makeConfig(), context);
+    expect(plan).toMatchObject({ command: "node", env: { A: "1" }, before: [], files: [], facts: {} });
     expect(plan.args[0]).toBe("/out/emulator.cjs");
   });
 });

@@ -4,11 +4,13 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { GiB } from "../../../core/base/bytes";
 import { TerrariumError } from "../../../core/contract/errors";
 import { MachineSpec, type EngineInfo, type MachineConfig, type MachineSpecInput } from "../../../core/contract/model";
-import { EngineTable, qemuInfo } from "../../../core/engine/engine";
+import { EngineTable } from "../../../core/engine/engine";
+import { qemuEngine } from "../../../core/engine/qemu";
 import { v86Engine, v86Info } from "../../../core/engine/v86Argv";
 import { checkPatch, checkSpec, checkStart, firstError, type CheckContext, type CheckFinding } from "../../../core/machine/checks";
 import type { RegisteredMachine } from "../../../core/machine/registry";
 import { readStarter } from "../../../core/machine/starter";
+import { noQemu } from "../../support/host";
 import { makeGuestDirectory } from "../../support/guestDirectory";
 import { cpioArchive, isoImage, kernelImage, mbrDisk, qcow2Image } from "../../support/images";
 import { makeConfig, oneDisk } from "../../support/machineConfig";
@@ -16,7 +18,8 @@ import { useTemporaryFolder } from "../../support/temporaryFolder";
 
 const folder = useTemporaryFolder();
 const place = (name: string): string => join(folder.path, name);
-const engines = new EngineTable(v86Engine({ node: "node", env: {}, emulator: "emulator.cjs", codeCache: "cache" }));
+const engines = new EngineTable(v86Engine({ node: "node", env: {}, emulator: "emulator.cjs", codeCache: "cache" }), qemuEngine(noQemu));
+const qemuInfo = qemuEngine(noQemu).info;
 let context: CheckContext;
 
 beforeEach(async () => {
@@ -24,12 +27,14 @@ beforeEach(async () => {
   context = {
     facts: { platform: "linux", cpus: 4, memoryTotalMiB: 1500, memoryAvailableMiB: 1000, diskFreeBytes: 10 * GiB, diskTotalBytes: 20 * GiB },
     machines: [],
+    canConvert: false,
     starter: await readStarter(place("guest")),
     networkModes: [
       { mode: "none", available: true },
       { mode: "internal", available: true },
       { mode: "bridged", available: false, reason: "It comes with a later version." },
     ],
+    beyondBuiltIn: (machine) => engines.beyondBuiltIn(machine),
     resolveEngine: (machine): EngineInfo => engines.resolve(machine).info,
   };
 });
@@ -72,7 +77,19 @@ describe("checkSpec", () => {
   });
 
   it("finds processors that the engine does not have", async () => {
-    await expectFinding({ cpus: 2 }, "cpus", "unsupported");
+    await expectFinding({ cpus: 2, engine: "v86" }, "cpus", "unsupported");
+  });
+
+  it("says what takes an engine that is not there", async () => {
+    const { message, remedy } = await expectFinding({ cpus: 2, hardware: { firmware: "uefi" } }, "engine", "unavailable");
+    expect(message).toBe("The machine has 2 processors and UEFI firmware, which takes QEMU. QEMU is not installed on this computer.");
+    expect(remedy).toBe("Install it.");
+  });
+
+  it("finds settings that the engine has nothing for, and a topology that does not add up", async () => {
+    await expectFinding({ engine: "v86", adapters: [{ attachment: { mode: "none" }, model: "e1000" }] }, "adapters.0", "unsupported");
+    context = { ...context, resolveEngine: () => ({ ...qemuInfo, available: true }) };
+    await expectFinding({ cpus: 3, hardware: { topology: { sockets: 1, cores: 2, threads: 1 } } }, "hardware.topology", "invalid-input");
   });
 
   it("warns of more processors than the host has", async () => {

@@ -10,7 +10,7 @@ import { makeConfig } from "../../support/machineConfig";
 import { useTemporaryFolder } from "../../support/temporaryFolder";
 
 const folder = useTemporaryFolder();
-const context: PlanContext = { id: "11111111-1111-4111-8111-111111111111", now: 1234, macs: ["52:54:00:00:00:01"], diskFormats: ["raw"] };
+const context: PlanContext = { id: "11111111-1111-4111-8111-111111111111", now: 1234, macs: ["52:54:00:00:00:01"], images: { formats: ["raw"], qemuImg: undefined } };
 const control = (patch: Partial<FillControl> = {}): FillControl => ({ signal: new AbortController().signal, progress: () => undefined, ...patch });
 const specOf = (patch: Partial<MachineSpecInput>): MachineSpec => MachineSpec.parse({ name: "web", memoryMiB: 128, boot: { kind: "starter" }, ...patch });
 
@@ -83,7 +83,7 @@ describe("changeDisks", () => {
 
   it("deletes a removed disk only when the change is committed", async () => {
     const config = await machineWith("disk0", "disk1");
-    const change = await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, ["raw"], control());
+    const change = await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control());
     expect(change.disks).toEqual([disk("disk1")]);
     expect((await readdir(join(folder.path, "disks"))).sort()).toEqual(["disk0", "disk1"]);
     await change.commit();
@@ -92,7 +92,7 @@ describe("changeDisks", () => {
 
   it("takes an added disk back when the change is undone", async () => {
     const config = await machineWith("disk1");
-    const change = await changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, ["raw"], control());
+    const change = await changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control());
     expect(change.disks.map(({ id }) => id)).toEqual(["disk0", "disk1"]);
     expect((await stat(join(folder.path, "disks/disk0/0.raw"))).size).toBe(1024);
     await change.undo();
@@ -101,7 +101,7 @@ describe("changeDisks", () => {
 
   it("replaces a disk without touching its file before the commit", async () => {
     const config = await machineWith("disk0");
-    const change = await changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: ["disk0"] }, ["raw"], control());
+    const change = await changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control());
     expect(change.disks).toEqual([{ id: "disk0", sizeBytes: 1024, layers: [{ file: "disks/disk0-2/0.raw", format: "raw" }] }]);
     expect(await readFile(join(folder.path, "disks/disk0/0.raw"), "utf8")).toContain("disk0");
     await change.commit();
@@ -112,26 +112,26 @@ describe("changeDisks", () => {
     const linked = join(folder.path, "image");
     await writeFile(linked, mbrDisk(512));
     const config = makeConfig({ disks: [{ id: "disk0", sizeBytes: 512, layers: [{ file: linked, format: "raw" }] }] });
-    await (await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, ["raw"], control())).commit();
+    await (await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control())).commit();
     expect((await stat(linked)).size).toBe(512);
     const shared = await machineWith("disk0");
     const both = { ...shared, disks: [disk("disk0"), { ...disk("disk0"), id: "disk1" }] };
-    await (await changeDisks(folder.path, both, { add: [], remove: ["disk1"] }, ["raw"], control())).commit();
+    await (await changeDisks(folder.path, both, { add: [], remove: ["disk1"] }, { formats: ["raw"], qemuImg: undefined }, control())).commit();
     expect(await readFile(join(folder.path, "disks/disk0/0.raw"), "utf8")).toContain("disk0");
   });
 
   it("leaves nothing of an added disk when making it fails or is cancelled", async () => {
     const config = await machineWith("disk0");
-    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }, { sizeBytes: 1024 }], remove: [] }, ["raw"], control({ faults: failingAfter(4).hook }))).rejects.toMatchObject({ code: "disk-full" });
+    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }, { sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ faults: failingAfter(4).hook }))).rejects.toMatchObject({ code: "disk-full" });
     const reason = new Error("cancelled");
-    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, ["raw"], control({ signal: AbortSignal.abort(reason) }))).rejects.toBe(reason);
+    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ signal: AbortSignal.abort(reason) }))).rejects.toBe(reason);
     expect(await readdir(join(folder.path, "disks"))).toEqual(["disk0"]);
   });
 
   it("refuses a fifth disk and a disk that is not there", async () => {
     const config = makeConfig({ disks: ["disk0", "disk1", "disk2", "disk3"].map(disk) });
-    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 512 }], remove: [] }, ["raw"], control())).rejects.toMatchObject({ code: "unsupported" });
-    await expect(changeDisks(folder.path, config, { add: [], remove: ["disk7"] }, ["raw"], control())).rejects.toMatchObject({ code: "not-found" });
+    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 512 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control())).rejects.toMatchObject({ code: "unsupported" });
+    await expect(changeDisks(folder.path, config, { add: [], remove: ["disk7"] }, { formats: ["raw"], qemuImg: undefined }, control())).rejects.toMatchObject({ code: "not-found" });
   });
 });
 

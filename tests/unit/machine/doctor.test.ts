@@ -2,7 +2,6 @@ import { chmod, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { DoctorCheck } from "../../../core/contract/model";
-import { qemuInfo } from "../../../core/engine/engine";
 import { v86Info } from "../../../core/engine/v86Argv";
 import { runDoctor, type DoctorContext } from "../../../core/machine/doctor";
 import { diskSpace, parseAvailable, readHostFacts } from "../../../core/machine/hostFacts";
@@ -21,7 +20,8 @@ async function contextOf(patch: Partial<DoctorContext> = {}): Promise<DoctorCont
     home: join(folder.path, "home"),
     runDir,
     facts: { platform: "linux", cpus: 2, memoryTotalMiB: 8000, memoryAvailableMiB: 4000, diskFreeBytes: 2 ** 34, diskTotalBytes: 2 ** 36 },
-    engines: [v86Info, qemuInfo],
+    engines: [v86Info],
+    qemu: [{ id: "qemu", title: "QEMU", status: "warning", detail: "QEMU is not installed.", remedy: "Install it." }],
     starter: await readStarter(join(folder.path, "guest")),
     machines: [],
     networkModes: [{ mode: "none", available: true }, { mode: "nat", available: false, reason: "It comes with a later version." }],
@@ -39,7 +39,7 @@ describe("runDoctor", () => {
   it("finds a healthy host healthy, and leaves nothing behind", async () => {
     const context = await contextOf();
     const checks = await statusOf(context);
-    expect(Object.entries(checks).filter(([, check]) => check.status !== "ok").map(([id]) => id)).toEqual(["engine-qemu"]);
+    expect(Object.entries(checks).filter(([, check]) => check.status !== "ok").map(([id]) => id)).toEqual(["qemu"]);
     expect(await readdir(context.home)).toEqual([]);
   });
 

@@ -120,7 +120,7 @@ describe("judgeImage", () => {
     expect(judgeImage(await inspect(mbrDisk()), "disk")).toBeUndefined();
     expect(judgeImage(await inspect(kernelImage()), "kernel")).toBeUndefined();
     expect(judgeImage(await inspect(cpioArchive()), "initrd")).toBeUndefined();
-    expect(judgeImage(await inspect(qcow2Image()), "disk", ["raw", "qcow2"])).toBeUndefined();
+    expect(judgeImage(await inspect(qcow2Image()), "disk", { formats: ["raw", "qcow2"], canConvert: false })).toBeUndefined();
   });
 
   it("says what a wrong file is and where it belongs", async () => {

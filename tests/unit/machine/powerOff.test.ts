@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { silentLog } from "../../../core/base/log";
 import { processStart } from "../../../core/base/processes";
 import { EngineTable } from "../../../core/engine/engine";
+import { qemuEngine } from "../../../core/engine/qemu";
 import { v86Engine } from "../../../core/engine/v86Argv";
 import { Jobs } from "../../../core/machine/jobs";
 import { Machine } from "../../../core/machine/machine";
@@ -28,12 +29,14 @@ describe("pulling the plug of a machine process that does not answer", () => {
     machine = new Machine(
       { id: config.id, folder, folderName: "machine", name, config },
       {
-        engines: new EngineTable(v86Engine(runtime)),
+        engines: new EngineTable(v86Engine(runtime), qemuEngine()),
         jobs,
         clock,
         log: silentLog,
         runDir: () => join(temporary.path, "run"),
-        guestFiles: () => ({ bios: "b", vgabios: "v" }),
+        guestFiles: () => ({ firmware: { bios: "b", vgabios: "v" } }),
+        enginesKnown: async () => undefined,
+        imageTool: () => undefined,
         states: () => undefined,
         authorizedKeys: async () => [],
         checkStart: async () => undefined,

@@ -9,6 +9,7 @@ import { isRunning, ownIdentity, processStart } from "../../../core/base/process
 import { EngineTable, type Engine } from "../../../core/engine/engine";
 import { connectWhenReady } from "../../../core/engine/machineProcess";
 import { QmpClient } from "../../../core/engine/qmp";
+import { qemuEngine } from "../../../core/engine/qemu";
 import { v86Engine } from "../../../core/engine/v86Argv";
 import { prepareDefaultState } from "../../../core/machine/index";
 import { PreBootedStates } from "../../../core/machine/preBooted";
@@ -31,12 +32,14 @@ describe("pre-booted states", () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
+  const engines = (): EngineTable => new EngineTable(v86Engine(runtime), qemuEngine());
   const open = (patch: { guestBuild?: string; emulator?: string; folders?: string[]; engine?: Engine; clock?: SkippingClock } = {}): PreBootedStates =>
     new PreBootedStates({
       folders: [states],
       target: states,
-      engine: new EngineTable(v86Engine(runtime)).resolve({ engine: "v86", memoryMiB: 256, cpus: 1 }),
-      guest: { bios: "b", vgabios: "v", starter: { kernel: "k", initrd: "i", cmdline: "c" } },
+      engine: engines().resolve({ engine: "v86", memoryMiB: 256, cpus: 1 }),
+      runsOn: (config) => engines().resolve(config),
+      guest: { firmware: { bios: "b", vgabios: "v" }, starter: { kernel: "k", initrd: "i", cmdline: "c" } },
       guestBuild: "build 1",
       emulator: "emulator 1",
       background: false,
@@ -54,6 +57,8 @@ describe("pre-booted states", () => {
       expect(other).not.toBe(same);
     }
     expect(key({ boot: { kind: "firmware", order: "disk" } })).toBeUndefined();
+    // What another engine runs has no use for the memory of this one.
+    expect(key({ disks: oneDisk, engine: "qemu" })).toBeUndefined();
   });
 
   it("are made from a machine that is nobody, has no link and none of anyone's disks, and leave no process and no other file", async () => {
@@ -86,7 +91,7 @@ describe("pre-booted states", () => {
 
   it("are waited for while the machine process is slow to begin", async () => {
     const clock = new SkippingClock();
-    const engine = new EngineTable(v86Engine(runtime)).resolve({ engine: "v86", memoryMiB: 256, cpus: 1 });
+    const engine = new EngineTable(v86Engine(runtime), qemuEngine()).resolve({ engine: "v86", memoryMiB: 256, cpus: 1 });
     let monitor = "";
     const speechless: Engine = {
       ...engine,

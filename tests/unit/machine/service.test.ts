@@ -55,7 +55,7 @@ describe("the host service", () => {
   });
 
   it("creates nothing that the checks refuse, and tells the same in a check", async () => {
-    const spec = { name: "too much", memoryMiB: 4096, boot: { kind: "starter" as const } };
+    const spec = { name: "too much", engine: "v86" as const, memoryMiB: 4096, boot: { kind: "starter" as const } };
     const findings = await test.host.call("machine.check", { spec });
     const error = findings.find(({ level }) => level === "error");
     expect(error).toMatchObject({ field: "memoryMiB" });
@@ -84,13 +84,19 @@ describe("a change of settings", () => {
   const config = makeConfig({ disks: oneDisk, group: "lab" });
 
   it("is hardware only where hardware really changes", () => {
-    expect(kindOfChange(config, { memoryMiB: config.memoryMiB, boot: config.boot, name: "new", adapters: config.adapters })).toEqual({ hardware: false, medium: false, links: false });
-    for (const patch of [{ memoryMiB: 64 }, { cpus: 2 }, { adapters: [] }, { removeDisks: ["disk0"] }, { addDisks: [{ sizeBytes: 512 }] }, { boot: { kind: "firmware" as const, order: "cd" as const } }]) expect(kindOfChange(config, patch).hardware).toBe(true);
+    expect(kindOfChange(config, { memoryMiB: config.memoryMiB, boot: config.boot, name: "new", adapters: config.adapters })).toEqual({ hardware: false, disks: false, medium: false, links: false, limits: false });
+    for (const patch of [{ memoryMiB: 64 }, { cpus: 2 }, { adapters: [] }, { hardware: { firmware: "uefi" as const } }, { disks: [{ id: "disk0", bus: "sata" as const }] }, { boot: { kind: "firmware" as const, order: "cd" as const } }]) expect(kindOfChange(config, patch).hardware).toBe(true);
   });
 
   it("of a cable or a medium is none of hardware", () => {
     const adapters = config.adapters.map((adapter) => ({ ...adapter, plugged: false }));
-    expect(kindOfChange(config, { adapters, medium: "/a.iso" })).toEqual({ hardware: false, medium: true, links: true });
+    expect(kindOfChange(config, { adapters, medium: "/a.iso" })).toEqual({ hardware: false, disks: false, medium: true, links: true, limits: false });
+  });
+
+  it("of disks that come or go, or of their limits, is known as such", () => {
+    for (const patch of [{ removeDisks: ["disk0"] }, { addDisks: [{ sizeBytes: 512 }] }]) expect(kindOfChange(config, patch)).toMatchObject({ hardware: false, disks: true });
+    expect(kindOfChange(config, { disks: [{ id: "disk0", limits: { operationsPerSecond: 100 } }] })).toMatchObject({ hardware: false, disks: false, limits: true });
+    expect(kindOfChange(config, { disks: [{ id: "disk0", bus: "virtio", limits: null }] })).toMatchObject({ hardware: false, limits: false });
   });
 
   it("leaves what it does not name", () => {
@@ -103,10 +109,11 @@ describe("a change of settings", () => {
 describe("what a machine was saved on", () => {
   const moment = { savedAt: 1, identified: true };
   const config = makeConfig({ disks: oneDisk });
-  const saved = savedFacts(config, "v86", moment);
+  const v86 = { id: "v86", facts: {} };
+  const saved = savedFacts(config, v86, moment);
 
   it("fits the machine that it was", () => {
-    expect(savedDifference(saved, savedFacts({ ...config, name: "renamed", notes: "n" }, "v86", { savedAt: 9, identified: true }))).toBeUndefined();
+    expect(savedDifference(saved, savedFacts({ ...config, name: "renamed", notes: "n" }, v86, { savedAt: 9, identified: true }))).toBeUndefined();
   });
 
   it.each([
@@ -117,12 +124,18 @@ describe("what a machine was saved on", () => {
     [{ boot: { kind: "firmware" as const, order: "cd" as const } }, "it had booted starter and is set to firmware now"],
     [{ adapters: [] }, "it had 1 adapters and has 0 now"],
   ])("does not fit after %j", (patch, difference) => {
-    expect(savedDifference(saved, savedFacts({ ...config, ...patch }, "v86", moment))).toBe(difference);
+    expect(savedDifference(saved, savedFacts({ ...config, ...patch }, v86, moment))).toBe(difference);
   });
 
   it("does not fit another engine or another address", () => {
-    expect(savedDifference(saved, savedFacts(config, "qemu", moment))).toContain("engine v86");
+    expect(savedDifference(saved, savedFacts(config, { id: "qemu", facts: {} }, moment))).toContain("engine v86");
     const adapters = config.adapters.map((adapter) => ({ ...adapter, mac: "52:54:00:ff:ff:ff" }));
-    expect(savedDifference(saved, savedFacts({ ...config, adapters }, "v86", moment))).toContain("its adapter 0 had the address");
+    expect(savedDifference(saved, savedFacts({ ...config, adapters }, v86, moment))).toContain("its adapter 0 had the address");
+  });
+
+  it("does not fit when the engine would make other hardware of the same settings", () => {
+    const on = (cpu: string): ReturnType<typeof savedFacts> => savedFacts(config, { id: "qemu", facts: { "CPU model": cpu, accelerator: "tcg" } }, moment);
+    expect(savedDifference(on("max"), on("max"))).toBeUndefined();
+    expect(savedDifference(on("max"), on("host"))).toBe("its CPU model was max and is host now");
   });
 });

@@ -1,0 +1,128 @@
+import { resolve } from "node:path";
+import type { ErrorData } from "../contract/errors";
+import { TerrariumError } from "../contract/errors";
+import type { AcceleratorInfo, EngineCapabilities, EngineInfo, MachineConfig } from "../contract/model";
+import { adapterSlots, type Engine, type LaunchPlan, type LiveChanges } from "./engine";
+import { beforeStart, chipset, diskDevice, diskNode, limitDisk, machineType, qemuArgv, stateFacts, variablesFile } from "./qemuArgv";
+import type { QemuHost, QemuLookup } from "./qemuHost";
+import { explainQemu } from "./qemuWords";
+
+/** What QEMU can do on a host that has all of it. */
+const fullCapabilities: EngineCapabilities = {
+  smp: true,
+  maxCpus: 64,
+  minMemoryMiB: 16,
+  maxMemoryMiB: 1024 * 1024,
+  x86_64: true,
+  chipsets: ["q35", "pc"],
+  firmwares: ["bios", "uefi"],
+  ownFirmware: true,
+  diskBuses: ["virtio", "sata", "scsi"],
+  adapterModels: ["virtio", "e1000"],
+  expertSettings: true,
+  seed: true,
+  diskFormats: ["raw", "qcow2"],
+  maxDisks: 4,
+  maxAdapters: adapterSlots,
+  networkModes: ["none", "nat", "nat-network", "internal", "host-only", "bridged"],
+  preBooted: false,
+  saveState: true,
+  changeMediumLive: true,
+  setLinkLive: true,
+  hotPlugDisks: true,
+  balloon: true,
+  diskLimits: true,
+  stateTransport: "socket",
+};
+
+const notLookedFor: ErrorData = { code: "unavailable", message: "Terrarium is still looking for QEMU on this computer.", remedy: "Try again in a moment." };
+
+/** The engine that runs machines in QEMU. `lookup`: what was found on this host; absent while nobody has looked. */
+export function qemuEngine(lookup?: QemuLookup): Engine {
+  if (lookup === undefined) return absentQemu(notLookedFor);
+  return lookup.ok ? presentQemu(lookup.value) : absentQemu(lookup.error);
+}
+
+function absentQemu(problem: ErrorData): Engine {
+  return {
+    id: "qemu",
+    info: { id: "qemu", label: "QEMU", available: false, problem, capabilities: fullCapabilities },
+    plan() {
+      throw new TerrariumError(problem.code, problem.message, problem.remedy);
+    },
+    live: {},
+  };
+}
+
+function presentQemu(host: QemuHost): Engine {
+  return {
+    id: "qemu",
+    info: qemuInfo(host),
+    plan: (config, context): LaunchPlan => {
+      requireMachineType(config, host);
+      return {
+        command: host.binary,
+        args: qemuArgv(config, context, host),
+        env: {},
+        before: beforeStart(config, context.links),
+        files: config.hardware?.firmware === "uefi" && host.firmware ? [{ file: resolve(context.folder, variablesFile), format: "qcow2", template: host.firmware.variables, templateFormat: host.firmware.variablesFormat }] : [],
+        facts: stateFacts(config, host),
+      };
+    },
+    defaults: (config) => {
+      const { hardware } = config;
+      if (hardware?.machineVersion !== undefined) return config;
+      const version = /-(\d+\.\d+)$/.exec(host.machineTypes[chipset(config)])?.[1];
+      return version === undefined ? config : { ...config, hardware: { ...hardware, machineVersion: version } };
+    },
+    explain: explainQemu,
+    live: liveChanges,
+  };
+}
+
+function qemuInfo(host: QemuHost): EngineInfo {
+  const { version, firmware } = host;
+  return {
+    id: "qemu",
+    label: "QEMU",
+    version: version.text,
+    accelerator: acceleratorInfo(host),
+    available: true,
+    capabilities: {
+      ...fullCapabilities,
+      maxCpus: Math.min(fullCapabilities.maxCpus, host.maxCpus),
+      firmwares: firmware ? ["bios", "uefi"] : ["bios"],
+      stateTransport: host.fileMigration ? "file" : "socket",
+    },
+  };
+}
+
+/** What runs machines here, and, when that is slow, why every quicker way is closed. */
+function acceleratorInfo({ accelerator, accelerators }: QemuHost): AcceleratorInfo {
+  const closed = accelerators.find((other) => !other.works && other.id !== accelerator.id);
+  const reason = accelerator.fast ? undefined : (closed?.reason ?? accelerator.reason);
+  const remedy = accelerator.fast ? undefined : (closed?.remedy ?? accelerator.remedy);
+  return { label: accelerator.label, fast: accelerator.fast, ...(reason === undefined ? {} : { reason }), ...(remedy === undefined ? {} : { remedy }) };
+}
+
+function requireMachineType(config: MachineConfig, host: QemuHost): void {
+  const wanted = machineType(config, host);
+  if (host.allMachineTypes.includes(wanted)) return;
+  throw new TerrariumError("unsupported", `“${config.name}” was made for the hardware ${wanted}, which QEMU ${host.version.text} does not know.`, "Install the QEMU it was made with or a newer one, or choose another machine version in its settings.");
+}
+
+const liveChanges: LiveChanges = {
+  plugDisk: (disk, folder, config) => ({
+    commands: [
+      { execute: "blockdev-add", arguments: diskNode(disk, folder) },
+      { execute: "device_add", arguments: diskDevice(disk, chipset(config)) },
+    ],
+    undo: [{ execute: "blockdev-del", arguments: { "node-name": disk.id } }],
+  }),
+  unplugDisk: (disk) => ({
+    ask: { execute: "device_del", arguments: { id: disk.id } },
+    device: disk.id,
+    then: [{ execute: "blockdev-del", arguments: { "node-name": disk.id } }],
+  }),
+  limitDisk,
+};
