@@ -1,10 +1,11 @@
 import { systemClock, type Clock } from "../base/clock";
 import { DisposableStore, toDisposable, type Disposable } from "../base/disposable";
 import type { Event } from "../base/emitter";
-import { createLog } from "../base/log";
-import { toErrorData } from "../contract/errors";
+import { createLog, type Log } from "../base/log";
+import { TerrariumError, toErrorData } from "../contract/errors";
 import type { Runtime } from "../machine/access";
 import type { Readiness } from "../server/spawn";
+import { endTemporary } from "./connect";
 
 export interface ServeOptions {
   readonly home: string;
@@ -27,7 +28,9 @@ export async function serve(options: ServeOptions): Promise<void> {
   try {
     // Loaded here, because every other verb is a client and starts quicker without it.
     const [{ createHost }, { serveSocket }] = await Promise.all([import("../machine/index"), import("../server/socket")]);
-    const host = await createHost({ home: options.home, servedBy: "headless", runtime: options.runtime, log: log.child("host") });
+    const host = await inPlaceOfTemporary(options, log, ended.reason, () =>
+      createHost({ home: options.home, servedBy: "headless", endsWhenIdle: options.idleMs !== undefined, runtime: options.runtime, log: log.child("host") }),
+    );
     try {
       const socket = resources.add(await serveSocket(host, log.child("socket")));
       resources.add(host.onStopRequested(() => ended.because("it was told to")));
@@ -55,6 +58,22 @@ export async function serve(options: ServeOptions): Promise<void> {
     throw error;
   } finally {
     resources.dispose();
+  }
+}
+
+/**
+ * Opens the home. One that stays does not stand back for one that was started for a command and would soon end by itself:
+ * it asks that one to end, and again when another command was faster.
+ */
+async function inPlaceOfTemporary<T>({ home, idleMs }: ServeOptions, log: Log, ended: Promise<unknown>, open: () => Promise<T>): Promise<T> {
+  for (let turn = 0; ; turn++) {
+    try {
+      return await open();
+    } catch (error) {
+      const mayAsk = idleMs === undefined && turn < 5 && error instanceof TerrariumError && error.code === "locked";
+      // Who was told to end in the meantime does not go on waiting for another one's jobs.
+      if (!mayAsk || !(await Promise.race([endTemporary(home, (line) => log.info(line)), ended.then(() => false)]))) throw error;
+    }
   }
 }
 

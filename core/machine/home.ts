@@ -41,10 +41,11 @@ const folders = ["machines", "trash", "kept-disks", "states", "logs"] as const;
  * Opens a home: makes its folders, makes sure that it can be written, and takes its lock.
  * @throws TerrariumError `read-only`, `disk-full`, `locked` (a HomeLockedError), `unavailable` (the run directory).
  */
-export async function openHome(home: string, options: { servedBy: "app" | "headless"; env?: NodeJS.ProcessEnv }): Promise<Home> {
+export async function openHome(home: string, options: Pick<LockRecord, "servedBy" | "endsWhenIdle"> & { env?: NodeJS.ProcessEnv }): Promise<Home> {
   const path = await makeHome(home);
-  const runDir = await openRunDir(path, options.env);
-  const lock = await takeLock(path, { runDir, servedBy: options.servedBy });
+  const { env, ...holder } = options;
+  const runDir = await openRunDir(path, env);
+  const lock = await takeLock(path, { runDir, ...holder });
   try {
     for (const folder of folders) await makeInside(join(path, folder));
   } catch (failure) {

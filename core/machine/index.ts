@@ -37,9 +37,9 @@ export interface HostService {
  * Opens a home and serves it.
  * @throws HomeLockedError when another host service has it; TerrariumError else.
  */
-export async function createHost(options: { home: string; servedBy: "app" | "headless"; runtime: Runtime; log: Log }): Promise<HostService> {
-  const { servedBy, runtime, log } = options;
-  const home = await openHome(options.home, { servedBy });
+export async function createHost(options: { home: string; servedBy: "app" | "headless"; endsWhenIdle?: boolean; runtime: Runtime; log: Log }): Promise<HostService> {
+  const { servedBy, endsWhenIdle = false, runtime, log } = options;
+  const home = await openHome(options.home, { servedBy, endsWhenIdle });
   const service = new Service(home, servedBy, runtime, log);
   try {
     await service.open();

@@ -27,6 +27,8 @@ const LockRecord = z.object({
   hostname: z.string(),
   runDir: z.string(),
   servedBy: z.enum(["app", "headless"]),
+  /** It was started for somebody, ends by itself and gives way to one that stays. */
+  endsWhenIdle: z.boolean().optional(),
   /** Tells two locks of the same process apart. */
   nonce: z.string(),
 });
@@ -109,7 +111,7 @@ export async function readLock(home: string): Promise<LockRecord | undefined> {
  * Takes the lock of a home.
  * @throws HomeLockedError when someone alive holds it; TerrariumError `read-only` or `disk-full` when it cannot be written.
  */
-export async function takeLock(home: string, details: { runDir: string; servedBy: "app" | "headless" }): Promise<HomeLock> {
+export async function takeLock(home: string, details: Pick<LockRecord, "runDir" | "servedBy" | "endsWhenIdle">): Promise<HomeLock> {
   const path = join(home, fileName);
   const self = await ownIdentity();
   const record: LockRecord = { pid: self.pid, processStart: self.start, bootId: await bootId(), hostname: hostname(), ...details, nonce: randomBytes(8).toString("hex") };

@@ -47,6 +47,21 @@ describe("the host service behind the command line", () => {
     expect(await terrarium.servicePid()).toBeUndefined();
   });
 
+  it("that was started for a command gives way to one that is started by hand", async () => {
+    const terrarium = await opened();
+    await terrarium.text("create", "kept");
+    const temporary = (await terrarium.servicePid())!;
+    const service = terrarium.spawn("serve");
+    const log = textOf(service.stderr!);
+    await eventually(() => Promise.resolve(log().includes("Serving")));
+    expect(log()).toMatch(new RegExp(`Taking over from .*process ${temporary}`));
+    expect(await terrarium.servicePid()).toBe(service.pid);
+    expect(await terrarium.text("list")).toContain("kept");
+    // One that is started for a command stands back for it.
+    expect((await terrarium.run(["serve", "--idle", "1"])).stderr).toContain("already in use");
+    expect(await terrarium.servicePid()).toBe(service.pid);
+  });
+
   it("ends by itself when it has had nothing to do, and not while somebody is there", async () => {
     const terrarium = await opened();
     const service = terrarium.spawn("serve", "--idle", "1");

@@ -1,14 +1,11 @@
 import { TerrariumError } from "../../contract/errors";
 import { procedures } from "../../contract/procedures";
 import { readLock } from "../../machine/access";
-import { waitUntil } from "../connect";
+import { untilReleased } from "../connect";
 import { serve } from "../serve";
 import { count } from "../spec";
 import { table } from "../table";
 import { verb, type Verb } from "../verb";
-
-/** After the service has agreed to end, it may take this long to write things away. */
-const stopMs = 30_000;
 
 /** The host service itself, its jobs and its host. */
 export const hostVerbs: readonly Verb[] = [
@@ -47,6 +44,7 @@ export const hostVerbs: readonly Verb[] = [
   verb({
     name: "serve",
     doc: "Runs the host service without the app, until it is stopped. Machines go on when it ends.",
+    more: ["A host service that another command has started for itself gives way to this one."],
     options: {
       stop: { type: "boolean", help: "End the one that runs." },
       idle: { type: "string", value: "SECONDS", help: "End by itself after this long without a running machine, a job or a client." },
@@ -61,7 +59,7 @@ export const hostVerbs: readonly Verb[] = [
         return context.print({ stopped: false }, "No host service is running.");
       }
       await host.call("host.stop", {});
-      if (!(await waitUntil(async () => (await readLock(home))?.pid !== holder?.pid, stopMs))) throw new TerrariumError("timeout", "The host service agreed to end but has not.", "Look at its log in the home's logs folder.");
+      await untilReleased(home, holder);
       context.print({ stopped: true }, "The host service has ended. Machines go on.");
     },
   }),

@@ -49,6 +49,12 @@ describe("openHome", () => {
     }
   });
 
+  it("says in its lock whether it would end by itself", async () => {
+    const home = await openHome(join(folder.path, "home"), { servedBy: "headless", endsWhenIdle: true, env: { XDG_RUNTIME_DIR: folder.path } });
+    expect((await readLock(home.path))?.endsWhenIdle).toBe(true);
+    await home.release();
+  });
+
   it("gives the lock back when a folder of it cannot be made", async () => {
     await mkdir(join(folder.path, "home"));
     await writeFile(join(folder.path, "home", "machines"), "");
