@@ -61,6 +61,6 @@ async function openLog(home: string, file: string): Promise<Awaited<ReturnType<t
     if (size > maxLogBytes) await rename(file, `${file}.1`);
     return await open(file, "a", 0o600);
   } catch (error) {
-    throw fileError(error, "The log of the host service could not be opened", file);
+    throw fileError(error, "The home could not be written to", file);
   }
 }
