@@ -50,4 +50,9 @@ export const testPrograms = [
   { program: "vncsnapshot", names: ["vncsnapshot"], reason: "a VNC client that is not ours, against a machine's display" },
   { program: "djpeg", names: ["libjpeg-turbo-progs", "libjpeg-progs"], reason: "reads the pictures that vncsnapshot writes" },
   { program: "gvncviewer", names: ["gvncviewer"], reason: "a second VNC client, with other encodings" },
+  { program: "qemu-img", names: ["qemu-utils"], reason: "converts disk images, and makes those the tests read" },
+  { program: "xorriso", names: ["xorriso"], reason: "makes bootable CD images, and reads ours" },
+  { program: "genisoimage", names: ["genisoimage"], reason: "makes CD images in another way" },
+  { program: "isoinfo", names: ["genisoimage"], reason: "reads our CD images" },
+  { program: "openssl", names: ["openssl"], reason: "hashes passwords as ours are hashed" },
 ];

@@ -15,6 +15,8 @@ export interface SystemHardware {
   readonly firmware: "bios" | "uefi";
   readonly diskBus: "virtio" | "sata" | "scsi";
   readonly adapterModel: "virtio" | "e1000";
+  /** What the guest takes its battery-backed clock to show. */
+  readonly clock: "utc" | "local";
 }
 
 export interface GuestSystem extends SystemHardware {
@@ -68,9 +70,9 @@ interface Family extends Signs, SystemHardware {
   readonly complete?: boolean;
 }
 
-const paravirtual = { firmware: "bios", diskBus: "virtio", adapterModel: "virtio" } as const;
+const paravirtual = { firmware: "bios", diskBus: "virtio", adapterModel: "virtio", clock: "utc" } as const;
 /** For systems that bring no drivers for paravirtual hardware. */
-const physical = { firmware: "bios", diskBus: "sata", adapterModel: "e1000" } as const;
+const physical = { firmware: "bios", diskBus: "sata", adapterModel: "e1000", clock: "local" } as const;
 
 const both: readonly SystemArch[] = ["x86_64", "i386"];
 const only64: readonly SystemArch[] = ["x86_64"];
@@ -171,7 +173,7 @@ const families: readonly Family[] = [
   { ...linux, id: "nixos", name: "NixOS", versions: [], memoryMiB: 3072, label: [/^nixos-\S*?(?<arch>x86_64|i686)/], fileName: [/^(?:latest-)?nixos-.*(?<arch>x86_64|i686)/i], files: ["/nix-store.squashfs"] },
   { ...linux, id: "gentoo", name: "Gentoo", versions: [], memoryMiB: 4096, diskBytes: 30 * GiB, label: [/^Gentoo[ -](?<arch>amd64|x86)[ -]\d{8}/], fileName: [/^(?:install|livegui|di)-(?<arch>amd64|x86)-/i] },
   // Its kernel is built without much; SATA and e1000 are in every edition.
-  { ...other, id: "tinycore", name: "Tiny Core Linux", group: "Linux", arches: both, memoryMiB: 256, diskBytes: 1 * GiB, fileName: [[/^(?:Tiny)?CorePure64-/i, "x86_64"], [/^(?:Tiny)?Core(?:Plus)?-\d/i, "i386"]], files: ["/boot/corepure64.gz", "/boot/core.gz", "/boot/tinycore.gz"] },
+  { ...other, id: "tinycore", name: "Tiny Core Linux", group: "Linux", arches: both, clock: "utc", memoryMiB: 256, diskBytes: 1 * GiB, fileName: [[/^(?:Tiny)?CorePure64-/i, "x86_64"], [/^(?:Tiny)?Core(?:Plus)?-\d/i, "i386"]], files: ["/boot/corepure64.gz", "/boot/core.gz", "/boot/tinycore.gz"] },
   {
     ...bsd,
     id: "freebsd",
@@ -327,7 +329,7 @@ function idOf(family: Family, arch: SystemArch, version: string | undefined): st
 }
 
 function describe(family: Family, arch: SystemArch, version: string | undefined): GuestSystem {
-  const { name, group, memoryMiB, cpus, diskBytes, firmware, diskBus, adapterModel } = family;
+  const { name, group, memoryMiB, cpus, diskBytes, firmware, diskBus, adapterModel, clock } = family;
   const label = `${name}${version === undefined ? "" : ` ${version}`}${arch === "i386" && family.arches.length > 1 ? " (32-bit)" : ""}`;
-  return { id: idOf(family, arch, version), label, group, arch, memoryMiB, cpus, diskBytes, firmware, diskBus, adapterModel };
+  return { id: idOf(family, arch, version), label, group, arch, memoryMiB, cpus, diskBytes, firmware, diskBus, adapterModel, clock };
 }

@@ -17,9 +17,9 @@ describe("the guest systems", () => {
   it("give Windows what it has drivers for", () => {
     const machines = systems.filter((system) => system.group === "Windows");
     expect(machines.length).toBeGreaterThan(5);
-    for (const system of machines) expect(system, system.id).toMatchObject({ diskBus: "sata", adapterModel: "e1000" });
+    for (const system of machines) expect(system, system.id).toMatchObject({ diskBus: "sata", adapterModel: "e1000", clock: "local" });
     expect(systemById("windows-11-amd64")).toMatchObject({ firmware: "uefi", memoryMiB: 4096, cpus: 2 });
-    expect(systemById("debian-12-amd64")).toMatchObject({ label: "Debian 12", arch: "x86_64", diskBus: "virtio", adapterModel: "virtio" });
+    expect(systemById("debian-12-amd64")).toMatchObject({ label: "Debian 12", arch: "x86_64", diskBus: "virtio", adapterModel: "virtio", clock: "utc" });
     expect(systemById("nonsense")).toBeUndefined();
   });
 
