@@ -13,7 +13,7 @@ export const moduleGroups = {
   boot: ["virtio_pci", "virtio_net", "virtio_console", "evdev", "button"],
   disk: ["crc32c_generic", "ext4"],
   blockDriver: ["virtio_blk"],
-  later: ["ata_piix", "ata_generic", "sr_mod", "isofs", "virtio-rng"],
+  later: ["ata_piix", "ata_generic", "ahci", "sr_mod", "isofs", "virtio-rng", "virtio_balloon", "pvpanic-pci"],
   // Only for whoever wants them: modprobe finds these, nothing loads them.
   available: ["psmouse", "bochs"],
 };
