@@ -1,4 +1,4 @@
-import { mkdir, readdir, realpath, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, realpath, rm, rmdir, writeFile } from "node:fs/promises";
 import { isAbsolute, join, resolve, sep } from "node:path";
 import { formatSize } from "../base/bytes";
 import { TerrariumError } from "../contract/errors";
@@ -193,19 +193,28 @@ async function makeDisk(machineFolder: string, disk: PlannedDisk, control: FillC
   const { copyFrom, qemuImg, config } = disk;
   if (copyFrom === undefined) {
     await makeSparseFile(path, config.sizeBytes, faults);
-  } else if (copyFrom.format === layer.format) {
+  } else if (copyFrom.format === "raw") {
     control.progress(undefined, `Copying ${copyFrom.file}`);
-    // A copy of a raw image is as long as the disk; one of another format says its length inside.
-    const fileBytes = layer.format === "raw" ? config.sizeBytes : (await stat(copyFrom.file)).size;
-    await copySparse(copyFrom.file, path, fileBytes, { signal, progress, faults });
-    if (layer.format !== "raw" && qemuImg !== undefined) await resizeImage(qemuImg, path, layer.format, config.sizeBytes);
+    await copySparse(copyFrom.file, path, config.sizeBytes, { signal, progress, faults });
   } else if (qemuImg !== undefined) {
-    control.progress(undefined, `Converting ${copyFrom.file}`);
+    // Also where the format stays: what is hidden in someone else's image stays behind.
+    control.progress(undefined, layer.format === copyFrom.format ? `Copying ${copyFrom.file}` : `Converting ${copyFrom.file}`);
     await convertImage({ qemuImg, from: copyFrom.file, fromFormat: copyFrom.format, to: path, toFormat: layer.format, signal, progress });
-    await resizeImage(qemuImg, path, layer.format, config.sizeBytes);
+    if (layer.format === "raw") await growFile(path, config.sizeBytes);
+    else await resizeImage({ qemuImg, file: path, format: layer.format, bytes: config.sizeBytes, signal });
   }
   await syncFolder(folder);
   await syncFolder(join(machineFolder, "disks"));
+}
+
+async function growFile(path: string, bytes: number): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    if ((await file.stat()).size < bytes) await file.truncate(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** Disks as they will be; the files of added ones exist already, those of removed ones still. */

@@ -237,7 +237,7 @@ export class Machine {
       if (!run.unresponsive) await this.keepPicture(run, powerOffPictureMs);
       await run.session.quit(clock, deadline - clock.monotonic());
       await this.didEnd(run, { kind: "asked" });
-    }
+    } else await this.settled;
     await jobEnd;
   }
 

@@ -10,6 +10,9 @@ import { isMissing } from "../storage/fileErrors";
 import { AgentClient } from "./agentClient";
 import { SerialHub } from "./serial";
 
+/** How long a process that has closed its connections may take to end. */
+const givingUpMs = 3000;
+
 /** How a run of a machine ended. */
 export type SessionEnd =
   /** The guest powered itself off. */
@@ -66,16 +69,19 @@ export class Session implements Disposable {
     await removeSockets(sockets);
     const process = await launch(plan, options.engineLog);
     options.onPid?.(process.identity);
+    const gone = process.ended.then((end) => {
+      throw new TerrariumError("engine-failed", `The machine process ended before it was ready (${describeEnd(end)}).`, "Its engine log says why.");
+    });
+    // When the process ends later, nobody waits for this any more.
+    gone.catch(() => undefined);
     try {
-      const gone = process.ended.then((end) => {
-        throw new TerrariumError("engine-failed", `The machine process ended before it was ready (${describeEnd(end)}).`, "Its engine log says why.");
-      });
-      // When the process ends later, nobody waits for this any more.
-      gone.catch(() => undefined);
       return await Session.connect(process, sockets, { ...options, gone });
     } catch (error) {
+      // A process that gives up closes its connections first; that it gave up says more.
+      const isSymptom = error instanceof TerrariumError && error.code === "disconnected";
+      const reason = isSymptom ? await untilLate(gone, givingUpMs, options.clock ?? systemClock(), error) : error;
       await process.kill();
-      throw error;
+      throw reason;
     }
   }
 
@@ -169,6 +175,17 @@ export class Session implements Disposable {
     this.dispose();
     if (this.quitting) return { kind: "asked" };
     return this.shutdown ? endOf(this.shutdown.data["reason"]) : { kind: "crashed", reason: `The machine process ended unexpectedly (${describeEnd(end)}).` };
+  }
+}
+
+/** What `failing` rejects with, or `otherwise` when that takes longer than `ms`. */
+async function untilLate(failing: Promise<never>, ms: number, clock: Clock, otherwise: unknown): Promise<unknown> {
+  let timer: Disposable | undefined;
+  const late = new Promise<unknown>((resolve) => (timer = clock.schedule(ms, () => resolve(otherwise))));
+  try {
+    return await Promise.race([failing.catch((reason: unknown) => reason), late]);
+  } finally {
+    timer?.dispose();
   }
 }
 

@@ -6,25 +6,33 @@ import { prepareDefaultState } from "../../core/machine/index";
 import { realRuntime, TestHost } from "../support/host";
 
 /*
- * The life of one machine with the starter guest on the real emulator. Each test goes on where the one before it left the
- * machine, because a boot is the dearest thing here.
+ * The life of one machine with the starter guest, the same on both engines. Each test goes on where the one before it left
+ * the machine, because a boot is the dearest thing here.
  */
-describe("a machine with the starter guest", () => {
+describe.each([
+  { engine: "v86" as const, from: "pre-booted" as const },
+  { engine: "qemu" as const, from: "cold" as const },
+])("a machine with the starter guest on $engine", ({ engine, from }) => {
   let test: TestHost;
   let id = "";
 
   beforeAll(async () => {
     await prepareDefaultState(realRuntime, silentLog);
     test = await TestHost.open();
-    ({ id } = await test.create("Prüfling 1"));
+    ({ id } = await test.create("Prüfling 1", { engine }));
   }, 900_000);
   afterAll(() => test.dispose());
 
+  /** A start is over when the guest runs; after a boot from the beginning it takes a moment longer to be somebody. */
+  const start = async () => {
+    await test.start(id);
+    return test.untilAnswering(id);
+  };
   const job = async (name: "machine.save" | "machine.shutdown") => test.succeed((await test.host.call(name, { id })).job);
 
-  it("starts from the pre-booted state as somebody of its own, with its disk at /data", async () => {
-    const started = await test.start(id);
-    expect(started).toMatchObject({ state: "running", startedFrom: "pre-booted", guest: { agent: "answering", hostname: "prufling-1" } });
+  it("starts as somebody of its own, with its disk at /data", async () => {
+    const started = await start();
+    expect(started).toMatchObject({ state: "running", startedFrom: from, guest: { agent: "answering", hostname: "prufling-1" } });
     const mac = started.config?.adapters[0]?.mac ?? "";
     const facts = await test.shell(id, "hostname; cat /sys/class/net/eth0/address; cat /etc/machine-id; stat -c %s /root/.ssh/authorized_keys; mount | grep ' /data '");
     const [hostname, address, machineId, keyBytes, mounted] = facts.split("\n");
@@ -48,7 +56,7 @@ describe("a machine with the starter guest", () => {
     expect(await test.get(id)).toMatchObject({ state: "saved" });
     const picture = await test.host.call("machine.screenshot", { id });
     expect(Buffer.from(picture.png ?? "", "base64").subarray(1, 4).toString()).toBe("PNG");
-    expect(await test.start(id)).toMatchObject({ state: "running", startedFrom: "saved" });
+    expect(await start()).toMatchObject({ state: "running", startedFrom: "saved" });
     expect(await test.shell(id, "cat /data/file /tmp/memory; hostname")).toBe("kept\nremembered\nprufling-1");
   });
 
@@ -67,7 +75,7 @@ describe("a machine with the starter guest", () => {
     const off = await test.get(id);
     expect(off).toMatchObject({ state: "off" });
     expect(off.problem).toBeUndefined();
-    expect(await test.start(id)).toMatchObject({ startedFrom: "pre-booted" });
+    expect(await start()).toMatchObject({ startedFrom: from });
     expect(await test.shell(id, "cat /data/file; ls /tmp/memory 2>&1 | grep -c such")).toBe("kept\n1");
   });
 
@@ -107,7 +115,7 @@ describe("a machine with the starter guest", () => {
     process.kill(pid, "SIGKILL");
     const crashed = await test.until(id, (machine) => machine.state === "crashed");
     expect(crashed.problem).toMatchObject({ code: "engine-failed", message: expect.stringContaining("SIGKILL") as string });
-    expect(await test.start(id)).toMatchObject({ state: "running" });
+    expect(await start()).toMatchObject({ state: "running" });
     expect(await test.shell(id, "cat /data/file /data/second")).toBe("kept\nsafe");
   });
 

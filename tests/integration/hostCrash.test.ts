@@ -6,7 +6,10 @@ import { prepareDefaultState } from "../../core/machine/index";
 import { connectHost, type HostConnection } from "../../core/server/client";
 import { realRuntime, TestHost } from "../support/host";
 
-describe("a host service that is killed", () => {
+describe.each([
+  { engine: "v86" as const, from: "pre-booted" },
+  { engine: "qemu" as const, from: "cold" },
+])("a host service that is killed, with a guest on $engine", ({ engine, from }) => {
   let test: TestHost;
   let child: ChildProcess | undefined;
   beforeAll(async () => {
@@ -27,12 +30,26 @@ describe("a host service that is killed", () => {
     return connection;
   }
 
+  /** A boot from the beginning goes on after the start. */
+  const untilAnswering = async (remote: HostConnection, id: string): Promise<void> => {
+    let heard: () => void = () => undefined;
+    const subscription = remote.onDidChange(() => heard());
+    for (;;) {
+      const next = new Promise<void>((resolve) => (heard = resolve));
+      const { guest } = await remote.call("machine.get", { id });
+      if (guest.agent === "answering") break;
+      await next;
+    }
+    subscription.dispose();
+  };
+
   it("leaves its guests running, and the next one finds everything there", async () => {
-    const { id } = await test.create("survivor");
+    const { id } = await test.create("survivor", { engine });
     await test.close();
     const remote = await serve();
     const { job } = await remote.call("machine.start", { id });
     expect(await remote.call("job.wait", { id: job.id })).toMatchObject({ state: "done" });
+    await untilAnswering(remote, id);
     const mark = await remote.call("machine.exec", { id, command: "/bin/sh", args: ["-c", "echo in-memory > /tmp/mark; echo on-disk > /data/mark; echo said-before > /dev/ttyS0; (while :; do date +%s > /tmp/beat.new; mv /tmp/beat.new /tmp/beat; usleep 200000; done) >/dev/null 2>&1 & cat /proc/sys/kernel/random/boot_id"] });
     expect(mark.exitCode).toBe(0);
     const gone = once(child as ChildProcess, "exit");
@@ -41,7 +58,7 @@ describe("a host service that is killed", () => {
     remote.close();
 
     await test.reopen();
-    expect(await test.get(id)).toMatchObject({ state: "running", startedFrom: "pre-booted" });
+    expect(await test.get(id)).toMatchObject({ state: "running", startedFrom: from });
     await test.untilAnswering(id);
     expect(await test.shell(id, "cat /proc/sys/kernel/random/boot_id /tmp/mark /data/mark")).toBe(`${mark.stdout.trim()}\nin-memory\non-disk`);
     const beat = Number(await test.shell(id, "cat /tmp/beat")) * 1000;

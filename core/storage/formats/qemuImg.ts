@@ -353,3 +353,21 @@ function parseInfo(text: string, doing: string): ImageInfo {
 function field(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null && Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
 }
+
+export interface ResizeOptions {
+  readonly qemuImg: string;
+  readonly file: string;
+  readonly format: string;
+  readonly bytes: number;
+  readonly signal: AbortSignal;
+}
+
+/** Makes the disk in an image of our own longer. What it had stays; nothing is written to the rest. */
+export async function resizeImage({ qemuImg, file, format, bytes, signal }: ResizeOptions): Promise<void> {
+  const doing = `${file} could not be made longer`;
+  const driver = qemuDriver(file, format);
+  if ((await imageInfo(qemuImg, file, format)).virtualBytes >= bytes) return;
+  const end = await run({ program: qemuImg, args: ["resize", "-q", "-f", driver, file, String(bytes)], memoryKiB: infoMemoryKiB, signal, onOutput: () => undefined });
+  stopIf(signal, doing);
+  if (end.code !== 0) throw explain(end, doing, file);
+}
