@@ -388,7 +388,7 @@ export const FileInspection = z.object({
   system: z.string().optional(),
   /** The processor it is for, as far as the file tells. */
   arch: z.enum(["i386", "x86_64"]).optional(),
-  /** What can boot an ISO; empty when nothing can. */
+  /** What can start from an ISO (empty: nothing can), or what a raw disk is laid out for. */
   firmwares: z.array(z.enum(["bios", "uefi"])).optional(),
   /** The size a guest sees of a disk image, bytes. */
   virtualBytes: z.number().optional(),

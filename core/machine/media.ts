@@ -1,10 +1,14 @@
 import { constants } from "node:fs";
 import { open, stat, type FileHandle } from "node:fs/promises";
-import { isAbsolute } from "node:path";
+import { basename, isAbsolute } from "node:path";
 import type { ErrorData } from "../contract/errors";
 import type { FileInspection } from "../contract/model";
 import { errno, isMissing } from "../storage/fileErrors";
-import { headBytes, recognise, type Recognised } from "./fileFormats";
+import { readImageHeader } from "../storage/formats/imageHeader";
+import { headBytes, recognise } from "./fileFormats";
+import { IsoImage, type ReadAt } from "./isoImage";
+import { partitionHints } from "./partitionHints";
+import { systemOfDisk, systemOfIso, wellKnownFiles } from "./systems";
 
 /** A file on the host and what it is, in words. */
 export interface Inspection extends FileInspection {
@@ -27,7 +31,7 @@ export async function inspectFile(path: string): Promise<Inspection> {
     if (entry.size === 0) return unusable(path, `${path} is empty.`, "Choose another file; if it was downloaded, download it again.");
     const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
-      return { path, sizeBytes: entry.size, ...(await readAndRecognise(file, entry.size)) };
+      return { path, sizeBytes: entry.size, ...(await look(path, (offset, length) => readAt(file, offset, length), entry.size)) };
     } finally {
       await file.close();
     }
@@ -36,10 +40,49 @@ export async function inspectFile(path: string): Promise<Inspection> {
   }
 }
 
-async function readAndRecognise(file: FileHandle, size: number): Promise<Recognised> {
-  const head = await readAt(file, 0, Math.min(size, headBytes));
-  const tail = await readAt(file, Math.max(0, size - 512), Math.min(size, 512));
-  return recognise({ head, tail });
+async function look(path: string, read: ReadAt, size: number): Promise<Omit<Inspection, "path" | "sizeBytes">> {
+  const head = await read(0, Math.min(size, headBytes));
+  const tail = await read(Math.max(0, size - 512), Math.min(size, 512));
+  const found = recognise({ head, tail });
+  switch (found.kind) {
+    case "iso":
+      return { ...found, ...(await lookIntoIso(basename(path), found.label, read)) };
+    case "disk":
+      return { ...found, ...(await lookIntoDisk(path, found, head, read, size)) };
+    case "kernel":
+      // A kernel that needs no 64-bit processor runs on either.
+      return found.needs64Bit ? { ...found, arch: "x86_64" } : found;
+    default:
+      return found;
+  }
+}
+
+/** Files with a line or two about the disc; more of them is not read. */
+const mostTextBytes = 16 * 1024;
+
+async function lookIntoIso(fileName: string, label: string | undefined, read: ReadAt): Promise<Partial<Inspection>> {
+  const iso = await IsoImage.open(read);
+  const files = new Set<string>();
+  const text = async (path: string): Promise<string | undefined> => {
+    const bytes = await iso?.readFile(path, mostTextBytes);
+    return bytes && new TextDecoder().decode(bytes);
+  };
+  for (const path of wellKnownFiles) if (await iso?.find(path)) files.add(path);
+  const system = systemOfIso({ label, fileName, files, info: await text("/.disk/info"), treeInfo: await text("/.treeinfo") });
+  return { ...(iso ? { firmwares: [...iso.firmwares], bootable: iso.firmwares.length > 0 } : {}), ...(system ? { system: system.id, arch: system.arch } : {}) };
+}
+
+async function lookIntoDisk(path: string, { format, noun }: { format: string; noun: string }, head: Uint8Array, read: ReadAt, size: number): Promise<Partial<Inspection>> {
+  const { virtualBytes, leadsTo } = await readImageHeader(format, read, size);
+  const partitions = format === "raw" ? partitionHints(head) : undefined;
+  const system = systemOfDisk(basename(path), partitions);
+  const problem: ErrorData | undefined = leadsTo === undefined ? undefined : { code: "image-unusable", message: `${path} is ${noun} that ${leadsTo}. Terrarium opens no file that an image names, because such an image can be made to read any file of this computer.`, remedy: `If you trust it, make it whole first: qemu-img convert -O qcow2 "${path}" whole.qcow2` };
+  return {
+    ...(virtualBytes === undefined ? {} : { virtualBytes }),
+    ...(partitions && partitions.firmwares.length > 0 ? { firmwares: [...partitions.firmwares] } : {}),
+    ...(system ? { system: system.id, arch: system.arch } : {}),
+    ...(problem ? { problem } : {}),
+  };
 }
 
 async function readAt(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {

@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { headBytes, recognise } from "../../../core/machine/fileFormats";
 import { inspectFile, judgeImage, type Inspection } from "../../../core/machine/media";
-import { cpioArchive, gptDisk, isoImage, kernelImage, mbrDisk, qcow2Image } from "../../support/images";
+import { cpioArchive, gptDisk, isoImage, kernelImage, mbrDisk, qcow2Image, vmdkHeader } from "../../support/images";
 import { useTemporaryFolder } from "../../support/temporaryFolder";
 
 const folder = useTemporaryFolder();
@@ -29,8 +29,7 @@ describe("inspectFile", () => {
     ["a GPT disk", () => gptDisk(), { kind: "disk", format: "raw", bootable: false }],
     ["an empty disk", () => Buffer.alloc(1024 * 1024), { kind: "disk", format: "raw", bootable: false }],
     ["a QCOW2 image", () => qcow2Image(), { kind: "disk", format: "qcow2" }],
-    ["a VMDK image", () => "KDMV".padEnd(1024, "\0"), { kind: "disk", format: "vmdk" }],
-    ["a VMDK descriptor", () => "# Disk DescriptorFile\nversion=1\n", { kind: "disk", format: "vmdk" }],
+    ["a VMDK image with its size", () => vmdkHeader(2048), { kind: "disk", format: "vmdk", virtualBytes: 1024 * 1024 }],
     ["a VDI image", () => Buffer.concat([Buffer.from("<<< Oracle VM VirtualBox Disk Image >>>\n".padEnd(64, "\0")), Buffer.from([0x7f, 0x10, 0xda, 0xbe]), Buffer.alloc(512)]), { kind: "disk", format: "vdi" }],
     ["a VHDX image", () => "vhdxfile".padEnd(1024, "\0"), { kind: "disk", format: "vhdx" }],
     ["a VHD image, known by its end", vhd, { kind: "disk", format: "vhd" }],
@@ -49,6 +48,38 @@ describe("inspectFile", () => {
     const inspection = await inspect(content());
     expect(inspection).toMatchObject(expected);
     expect(inspection.problem).toBeUndefined();
+  });
+
+  it("tells the size of a disk, and of which system and firmware its partitions are", async () => {
+    const disk = gptDisk();
+    disk.writeBigUInt64LE(2n, 512 + 72);
+    disk.writeUInt32LE(128, 512 + 80);
+    disk.writeUInt32LE(128, 512 + 84);
+    Buffer.from("28732ac11ff8d211ba4b00a0c93ec93b", "hex").copy(disk, 1024);
+    Buffer.from("e3bc684fcde8b14d96e7fbcaf984b709", "hex").copy(disk, 1024 + 128);
+    expect(await inspect(disk)).toMatchObject({ virtualBytes: disk.length, system: "linux-amd64", arch: "x86_64", firmwares: ["uefi"] });
+    const mbr = mbrDisk();
+    mbr[446 + 4] = 0xa5;
+    expect(await inspect(mbr)).toMatchObject({ system: "freebsd-amd64", firmwares: ["bios"] });
+  });
+
+  it("tells the system of an ISO by its label, and what can start from it", async () => {
+    expect(await inspect(isoImage({ label: "Debian 12.5.0 amd64 n", platforms: [0, 0xef] }))).toMatchObject({ system: "debian-12-amd64", arch: "x86_64", firmwares: ["bios", "uefi"], bootable: true });
+    expect(await inspect(isoImage({ label: "PICTURES", bootable: false }))).toMatchObject({ firmwares: [], bootable: false });
+  });
+
+  it("tells the processor of a kernel that runs on one only", async () => {
+    expect((await inspect(kernelImage({ is64Bit: true }))).arch).toBe("x86_64");
+    expect((await inspect(kernelImage())).arch).toBeUndefined();
+  });
+
+  it.each([
+    ["a VMDK that points to a file of the host", '# Disk DescriptorFile\nRW 2048 FLAT "/etc/shadow" 0\n', "only lists the files"],
+    ["a QCOW2 image that builds on one", Buffer.concat([Buffer.from("QFI\xfb\0\0\0\x03\0\0\0\0\0\0\0\x70\0\0\0\x0b\0\0\0\x10", "latin1"), Buffer.alloc(88), Buffer.from("/etc/shadow"), Buffer.alloc(512)]), '"/etc/shadow"'],
+  ])("refuses %s", async (_, content, message) => {
+    const inspection = await inspect(content);
+    expect(inspection.problem).toMatchObject({ code: "image-unusable", message: expect.stringContaining(message) as string, remedy: expect.stringContaining("qemu-img convert") as string });
+    expect(judgeImage(inspection, "disk")).toMatchObject({ level: "error" });
   });
 
   it("recognises what real tools make", async () => {
