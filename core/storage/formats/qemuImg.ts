@@ -110,29 +110,6 @@ export async function convertImage(options: ConvertOptions): Promise<void> {
 }
 
 /**
- * Makes an image of ours longer; what is added reads as zeroes. It is never made shorter.
- * @throws TerrariumError; the image is as it was then.
- */
-export async function resizeImage(qemuImg: string, file: string, format: "raw" | "qcow2", sizeBytes: number): Promise<void> {
-  const doing = `${file} could not be made longer`;
-  requireAbsolute(file);
-  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0) throw new TerrariumError("invalid-input", `${doing}: ${sizeBytes} is not a size.`, "Choose another size.");
-  const { virtualBytes } = await imageInfo(qemuImg, file, format);
-  if (virtualBytes === sizeBytes) return;
-  if (virtualBytes > sizeBytes) throw new TerrariumError("invalid-input", `${doing}: its ${virtualBytes} bytes are more than ${sizeBytes}.`, "Choose a larger size. A disk is not made shorter, because what is at its end would be lost.");
-  const end = await run({ program: qemuImg, args: ["resize", "-q", "-f", format, file, String(sizeBytes)], memoryKiB: convertMemoryKiB, signal: new AbortController().signal, onOutput: () => undefined });
-  if (end.code !== 0) throw explain(end, doing, file, file);
-  const written = await open(file, "r+");
-  try {
-    await written.sync();
-  } catch (failure) {
-    throw fileError(failure, doing, file);
-  } finally {
-    await written.close();
-  }
-}
-
-/**
  * What `qemu-img` knows of an image, without opening any other file.
  * @param limits for tests
  * @throws TerrariumError
@@ -390,7 +367,18 @@ export async function resizeImage({ qemuImg, file, format, bytes, signal }: Resi
   const doing = `${file} could not be made longer`;
   const driver = qemuDriver(file, format);
   if ((await imageInfo(qemuImg, file, format)).virtualBytes >= bytes) return;
+  stopIf(signal, doing);
   const end = await run({ program: qemuImg, args: ["resize", "-q", "-f", driver, file, String(bytes)], memoryKiB: infoMemoryKiB, signal, onOutput: () => undefined });
   stopIf(signal, doing);
   if (end.code !== 0) throw explain(end, doing, file);
+  try {
+    const resized = await open(file, "r+");
+    try {
+      await resized.sync();
+    } finally {
+      await resized.close();
+    }
+  } catch (failure) {
+    throw fileError(failure, doing, file);
+  }
 }
