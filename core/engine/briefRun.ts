@@ -1,8 +1,9 @@
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { MiB } from "../base/bytes";
 import { systemClock } from "../base/clock";
 import { DisposableStore, toDisposable } from "../base/disposable";
 import { ownEnvironment } from "./machineProcess";
+import { isSystemError } from "./smallFile";
 
 /*
  * Runs a program that is expected to end soon by itself, and never waits longer or reads more than it was told. The
@@ -47,7 +48,14 @@ export function runBriefly(command: string, args: readonly string[], options: Br
     const held = new DisposableStore();
     // Its own process group, so that it can be ended with its children; Windows knows no such groups.
     const ownGroup = process.platform !== "win32";
-    const child = spawn(command, args, { detached: ownGroup, stdio: ["pipe", "pipe", "pipe"], windowsHide: true, env: ownEnvironment(options.env) });
+    let child: ChildProcessWithoutNullStreams;
+    try {
+      child = spawn(command, args, { detached: ownGroup, stdio: ["pipe", "pipe", "pipe"], windowsHide: true, env: ownEnvironment(options.env) });
+    } catch (failure) {
+      // Some of the system's errors are thrown at once; most come as an event.
+      if (!isSystemError(failure)) throw failure;
+      return resolve(endOf("not-started", failure.message));
+    }
     const streams = { stdout: new CappedText(), stderr: new CappedText() };
     let outcome: BriefRun["outcome"] | undefined;
     let exit: { code: number | undefined; signal: string | undefined } | undefined;
@@ -66,7 +74,7 @@ export function runBriefly(command: string, args: readonly string[], options: Br
         else child.kill("SIGKILL");
       } catch (failure) {
         // Gone between the look and the signal: that is what was wanted.
-        if (!(failure instanceof Error && "code" in failure && failure.code === "ESRCH")) throw failure;
+        if (!(isSystemError(failure) && failure.code === "ESRCH")) throw failure;
       }
     };
     const end = (because: BriefRun["outcome"]): void => {

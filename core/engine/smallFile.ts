@@ -13,8 +13,10 @@ export async function readBeginning(path: string): Promise<string | undefined> {
     if (!(await stat(path)).isFile()) return undefined;
     const file = await open(path, "r");
     try {
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(cap), 0, cap, 0);
-      return buffer.toString("utf8", 0, bytesRead);
+      const buffer = Buffer.alloc(cap);
+      let length = 0;
+      for (let read = -1; read !== 0 && length < cap; length += read) read = (await file.read(buffer, length, cap - length, length)).bytesRead;
+      return buffer.toString("utf8", 0, length);
     } finally {
       await file.close();
     }

@@ -25,6 +25,7 @@ describe("a brief run", () => {
 
   it("tells when a program cannot be started", async () => {
     expect(await runBriefly("/nothing/there", [], { env: {}, limitMs: 20_000 })).toMatchObject({ outcome: "not-started", code: undefined, problem: expect.stringContaining("ENOENT") as string });
+    expect(await runBriefly("/bin/true", ["x".repeat(16 * 1024 * 1024)], { env: {}, limitMs: 20_000 })).toMatchObject({ outcome: "not-started", problem: expect.stringContaining("E2BIG") as string });
   });
 
   it("passes on no private variables", async () => {
