@@ -2,9 +2,9 @@
 // releases (t64 since Debian 13 and Ubuntu 24.04): the first that apt knows is taken.
 
 /**
- * @typedef {{ names: string[], library?: string, program?: string, reason: string }} Need `library` is the soname that
- *   is missing without the package, `program` a command on the path; both are how its presence is seen, so the list also
- *   says what to look for on systems without apt
+ * @typedef {{ names: string[], library?: string, program?: string, files?: string[], reason: string }} Need `library` is
+ *   the soname that is missing without the package, `program` a command on the path, `files` where the one file may lie
+ *   that is needed of it; that is how its presence is seen, so the list also says what to look for on systems without apt
  */
 
 /** @type {Need[]} What Electron's binary is linked against. */
@@ -55,4 +55,10 @@ export const testPrograms = [
   { program: "genisoimage", names: ["genisoimage"], reason: "makes CD images in another way" },
   { program: "isoinfo", names: ["genisoimage"], reason: "reads our CD images" },
   { program: "openssl", names: ["openssl"], reason: "hashes passwords as ours are hashed" },
+  { program: "qemu-system-x86_64", names: ["qemu-system-x86"], reason: "the engine that the tests run real guests on" },
+  {
+    files: ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/x64/OVMF_CODE.4m.fd"],
+    names: ["ovmf"],
+    reason: "UEFI firmware for guests",
+  },
 ];

@@ -1,6 +1,6 @@
 // Finds out which system packages are missing, and installs them or says how.
 
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { findProgram, lastLines, run } from "./commands.mjs";
 import { electronLibraries } from "./debianPackages.mjs";
@@ -33,9 +33,9 @@ export async function missingElectronLibraries(executable) {
   return missing;
 }
 
-/** Those of `needs` whose program is not on the path. */
+/** Those of `needs` whose program is not on the path, or whose file is in none of its places. */
 export function missingPrograms(needs) {
-  return needs.filter((need) => findProgram(need.program) === undefined);
+  return needs.filter((need) => (need.files === undefined ? findProgram(need.program) === undefined : !need.files.some((file) => existsSync(file))));
 }
 
 /**
@@ -48,7 +48,7 @@ export async function provide(missing, progress, { install, what }) {
   const apt = findProgram("apt-get") !== undefined;
   const list = unique(missing.map((need) => need.reason))
     .map((reason) => {
-      const names = missing.filter((need) => need.reason === reason).map((need) => need.program ?? need.library);
+      const names = missing.filter((need) => need.reason === reason).map((need) => need.program ?? need.files?.[0] ?? need.library);
       return `${names.join(", ")} (${reason})`;
     })
     .join("; ");

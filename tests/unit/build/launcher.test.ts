@@ -9,7 +9,7 @@ import { failedLately, shortReason } from "../../../build/launcher/electronRunti
 import { linkTree, verifyIntegrity } from "../../../build/launcher/fallbackElectron.mjs";
 import { SetupError } from "../../../build/launcher/progress.mjs";
 import { whileHolding } from "../../../build/launcher/setupLock.mjs";
-import { availablePackages, missingLibraries } from "../../../build/launcher/systemPackages.mjs";
+import { availablePackages, missingLibraries, missingPrograms } from "../../../build/launcher/systemPackages.mjs";
 
 let folder = "";
 beforeEach(() => {
@@ -222,6 +222,14 @@ describe("system packages", () => {
   it("reads the missing libraries from ldd", () => {
     const output = "\tlibnss3.so => not found\n\tlibc.so.6 => /lib/libc.so.6 (0x1)\n\tlibgtk-3.so.0 => not found\n";
     expect(missingLibraries(output)).toEqual(["libnss3.so", "libgtk-3.so.0"]);
+  });
+
+  it("misses a program that is not on the path, and a file that is in none of its places", () => {
+    const shell = { program: "sh", names: ["dash"], reason: "a shell" };
+    const gone = { program: "no-such-program", names: ["none"], reason: "nothing" };
+    const here = { files: ["/nothing/there", import.meta.filename], names: ["here"], reason: "this test" };
+    const nowhere = { files: ["/nothing/there", "/nothing/else"], names: ["nowhere"], reason: "nothing" };
+    expect(missingPrograms([shell, gone, here, nowhere])).toEqual([gone, nowhere]);
   });
 
   it("knows which of several names apt can install", () => {
