@@ -463,3 +463,32 @@ export const Notice = z.object({
   at: z.number(),
 });
 export type Notice = z.infer<typeof Notice>;
+
+/** How far apart the measurements of a machine are while somebody watches it, and how far back they reach, milliseconds. */
+export const usageIntervalMs = 2000;
+export const usageKeptMs = 5 * 60_000;
+
+const rate = z.number().min(0);
+
+/** What a machine used at a moment, or since the measurement before. What is not known is absent. */
+export const UsageSample = z.object({
+  at: z.number(),
+  /** Cores of the host that the machine process kept busy: 1 is one core, all of the time. */
+  cpu: rate.optional(),
+  /** Memory of the host that the machine process holds. */
+  residentBytes: rate.optional(),
+  /** The guest's own figures. `availableBytes`: what programs in it could still have. */
+  guestMemory: z.object({ totalBytes: rate, availableBytes: rate }).optional(),
+  /** All disks and drives together, a second. */
+  disk: z.object({ readBytes: rate, writtenBytes: rate, reads: rate, writes: rate }).optional(),
+  /** All adapters together, a second, as the guest counts them. */
+  network: z.object({ receivedBytes: rate, sentBytes: rate }).optional(),
+});
+export type UsageSample = z.infer<typeof UsageSample>;
+
+/** Measurements of a machine, oldest first, and why some of their fields are absent now. */
+export const UsageReport = z.object({
+  samples: z.array(UsageSample),
+  absent: z.object({ cpu: z.string(), residentBytes: z.string(), guestMemory: z.string(), disk: z.string(), network: z.string() }).partial(),
+});
+export type UsageReport = z.infer<typeof UsageReport>;

@@ -12,6 +12,7 @@ import {
   MachineSpec,
   Notice,
   TrashEntry,
+  UsageReport,
 } from "./model";
 
 /**
@@ -76,6 +77,11 @@ export const procedures = {
     "The exact command line of the machine process: of the one that runs, else of the one a start would run.",
     machine,
     z.object({ live: z.boolean(), command: z.array(z.string()) }),
+  ),
+  "machine.usage": procedure(
+    "Processor, memory, disk and network of a running machine in the last five minutes, after `since`. It is measured while somebody asks.",
+    z.object({ id: MachineId, since: z.number().optional() }),
+    UsageReport,
   ),
   "machine.log": procedure("The end of one of a machine's logs.", z.object({ id: MachineId, log: z.enum(["engine", "serial0", "events"]), maxBytes: z.number().int().positive().max(1 << 20).default(65_536) }), z.object({ text: z.string(), truncated: z.boolean() })),
 

@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
 import { Emitter, type Event } from "../base/emitter";
 import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors";
-import type { JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason } from "../contract/model";
+import type { JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason, UsageReport } from "../contract/model";
 import { isLive, refusal, type MachineCommand } from "../contract/states";
 import { machineSockets, type Engine, type LaunchPlan, type MachineSockets } from "../engine/engine";
 import { describeCrash } from "./crash";
@@ -293,6 +293,13 @@ export class Machine {
     const picture = live ? await this.screen.live(run.session.qmp) : await this.screen.last();
     if (!picture) return { live: false, revision: "none", png: null };
     return { live, revision: picture.revision, png: picture.revision === unless ? null : picture.png.toString("base64") };
+  }
+
+  /** What it uses; nothing while it does not run. */
+  usage(since: number | undefined): UsageReport {
+    const { run, config } = this;
+    if (!run?.begun || !config) return { samples: [], absent: {} };
+    return run.usage(this.around.engines.resolve(config).info.capabilities.balloon).report(since);
   }
 
   /** The current run. @throws TerrariumError when the machine does not run. */

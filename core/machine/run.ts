@@ -9,8 +9,10 @@ import { adapterSlots, type MonitorCommand } from "../engine/engine";
 import { isRecord, type QmpEvent } from "../engine/qmp";
 import { Guest } from "./guest";
 import { guestIdentity, type GuestIdentity } from "./identity";
+import { readProcessUsage } from "./processUsage";
 import { writeRunRecord, type RunRecord } from "./runRecord";
 import type { Session, SessionEnd } from "./session";
+import { UsageMeter } from "./usage";
 
 const bootLimitMs = 10 * 60_000;
 /** How long a restored guest may take to answer for the first time. Generous: a busy host is no reason to boot from the beginning. */
@@ -64,6 +66,7 @@ export class Run implements Disposable {
   private hasBegun: boolean;
   private currentMotion: Motion = { runs: false, reason: "user" };
   private balloon: number | undefined;
+  private meter: UsageMeter | undefined;
   private readonly changeEmitter = new Emitter<void>();
   private readonly motionEmitter = new Emitter<Motion>();
   readonly guest: Guest;
@@ -141,6 +144,20 @@ export class Run implements Disposable {
   /** What the guest was left with when memory was taken from it, MiB. */
   get balloonMiB(): number | undefined {
     return this.balloon;
+  }
+
+  /** What it uses. `balloon`: the engine can ask the guest for its memory. */
+  usage(balloon: boolean): UsageMeter {
+    const { qmp, agent, process } = this.session;
+    const { clock, log, config } = this.around;
+    return (this.meter ??= this.store.add(
+      new UsageMeter({
+        ...{ clock, log, qmp, agent, balloon, memoryBytes: config().memoryMiB * MiB },
+        process: () => readProcessUsage(process.identity),
+        agentAnswers: () => this.currentMotion.runs && this.guest.info.agent === "answering",
+        macs: () => config().adapters.map(({ mac }) => mac),
+      }),
+    ));
   }
 
   /** Does what a change of the running hardware consists of, one command after another. */

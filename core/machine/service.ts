@@ -220,6 +220,7 @@ export class Service {
       await this.lookingForQemu;
       return this.machine(id).commandLine();
     },
+    "machine.usage": async ({ id, since }) => this.machine(id).usage(since),
     "machine.log": ({ id, log, maxBytes }) => this.machine(id).log.read(log, maxBytes),
 
     "job.list": async () => this.jobs.list(),

@@ -16,7 +16,7 @@ sub open_socket {
     return $socket;
 }
 
-# The adapters described in one datagram: [{ index, name, flags, mac, gone }].
+# The adapters described in one datagram: [{ index, name, flags, mac, gone, bytes => { rx, tx } }].
 sub links_in {
     my ($datagram) = @_;
     my @links;
@@ -28,7 +28,10 @@ sub links_in {
         my %attributes = attributes(substr $body, 16);
         my $name = defined $attributes{3} ? unpack("Z*", $attributes{3}) : "";
         my $mac = defined $attributes{1} && length $attributes{1} == 6 ? join(":", map { sprintf "%02x", $_ } unpack "C6", $attributes{1}) : "";
-        push @links, { index => $index, name => $name, flags => $flags, mac => $mac, gone => $type == $del_link };
+        # IFLA_STATS64: packets received and sent, then bytes received and sent.
+        my ($rx, $tx) = defined $attributes{23} && length $attributes{23} >= 32 ? unpack("x16 Q2", $attributes{23}) : ();
+        my $bytes = defined $tx ? { rx => $rx, tx => $tx } : undef;
+        push @links, { index => $index, name => $name, flags => $flags, mac => $mac, gone => $type == $del_link, bytes => $bytes };
     });
     return @links;
 }
