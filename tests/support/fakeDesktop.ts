@@ -1,6 +1,6 @@
 import { Preferences, type CloseAnswer, type DesktopApi, type HostConnectionState } from "../../core/contract/desktop";
 import type { ErrorData } from "../../core/contract/errors";
-import type { DoctorCheck, EngineInfo, Finding, HostInfo, JobInfo, MachineConfig, MachineInfo, TrashEntry } from "../../core/contract/model";
+import type { DoctorCheck, EngineInfo, Finding, HostInfo, JobInfo, MachineConfig, MachineInfo, TrashEntry, UsageReport } from "../../core/contract/model";
 import type { HostEvent, ProcedureInput, ProcedureName, ProcedureOutput, StreamRequest } from "../../core/contract/procedures";
 import { refusal, type MachineCommand } from "../../core/contract/states";
 
@@ -94,6 +94,8 @@ export class FakeDesktop implements DesktopApi {
   jobs: JobInfo[] = [];
   trash: TrashEntry[] = [];
   doctor: DoctorCheck[] = [];
+  /** What `machine.usage` answers. */
+  usage: (since: number | undefined) => UsageReport = () => ({ samples: [], absent: {} });
   /** What `machine.check` answers. */
   findings: (input: ProcedureInput<"machine.check">) => Finding[] = () => [];
   /** What the file dialog answers. */
@@ -299,6 +301,7 @@ export class FakeDesktop implements DesktopApi {
       this.update(id, { config: { ...machine.config!, adapters } });
       return {};
     },
+    "machine.usage": ({ since }) => this.usage(since),
     "machine.log": ({ log }) => ({ text: log === "events" ? "2026-11-22T14:02:11.000Z started from a pre-booted state\n2026-11-22T14:02:12.000Z the guest's agent answers\n" : "", truncated: false }),
     "job.list": () => this.jobs,
     "job.cancel": ({ id }) => {

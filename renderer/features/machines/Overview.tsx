@@ -12,6 +12,7 @@ import { commands, refusalOf, runCommand } from "./commands";
 import { agentText, attachmentText, disksText, fileName, guestName, hardwareText, networkColours, networkNames, originText } from "./describe";
 import { LatestEvents } from "./LatestEvents";
 import { Preview } from "./Preview";
+import { UsageCharts } from "./UsageCharts";
 
 /** What a machine is and does, at a glance. */
 export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo; onSettings(): void; onLogs(): void }) {
@@ -26,6 +27,7 @@ export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo
             {config && <Soil machine={machine} config={config} />}
           </div>
         )}
+        <UsageCharts machine={machine} />
         <LatestEvents machine={machine} onAll={onLogs} />
       </section>
       <aside className="facts" aria-label="Facts">
