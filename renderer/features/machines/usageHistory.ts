@@ -66,13 +66,16 @@ function memoryChart(samples: readonly UsageSample[], now: UsageSample | undefin
   const known = now?.guestMemory;
   const onHost = show(now, host, formatBytes);
   const top = Math.max(givenBytes, peak(samples, guest) ?? 0, peak(samples, host) ?? 0);
-  if (!known) {
-    const reason = absent.residentBytes ?? absent.guestMemory;
+  // A guest that has told it before tells it again: its line keeps its place meanwhile.
+  if (!known && peak(samples, guest) === undefined) {
     const value = onHost;
-    return { title: "Memory", value, of: "on the host", lines: [host, guest], top, absent: absent.residentBytes, description: describe("Memory", [`${value} on the host`], absent.guestMemory === undefined ? [] : [absent.guestMemory], reason, now) };
+    const description = describe("Memory", [`${value} on the host`], [], absent.residentBytes, now);
+    // The host's figure is there without the guest's, which is then told to be missing.
+    const more = absent.residentBytes === undefined && absent.guestMemory !== undefined ? ` ${absent.guestMemory}` : "";
+    return { title: "Memory", value, of: "on the host", lines: [host, guest], top, absent: absent.residentBytes, description: `${description}${more}` };
   }
   const value = show(now, guest, formatBytes);
-  const of = `of ${formatBytes(known.totalBytes)}`;
+  const of = `of ${formatBytes(known?.totalBytes ?? givenBytes)}`;
   const second = onHost === none ? undefined : `${onHost} on the host`;
   return { title: "Memory", value, of, second, lines: [guest, host], top, description: describe("Memory", [`${value} ${of} in the guest`, ...(second === undefined ? [] : [second])], [], undefined, now) };
 }
