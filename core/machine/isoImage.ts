@@ -119,7 +119,7 @@ export class IsoImage {
     for (let at = 0; at < bytes.length && entries.length < mostEntries; ) {
       const length = bytes[at] ?? 0;
       // ECMA-119 6.8.1.1: a record never crosses a sector; the rest of a sector is zero.
-      if (length === 0) {
+      if (length === 0 || (at % sectorBytes) + length > sectorBytes) {
         at = (Math.floor(at / sectorBytes) + 1) * sectorBytes;
         continue;
       }

@@ -7,11 +7,12 @@ import { describe, expect, it } from "vitest";
 import { IsoImage } from "../../core/machine/isoImage";
 import { inspectFile } from "../../core/machine/media";
 import { hashPassword, seedImage } from "../../core/machine/seed";
+import { writeIso } from "../../core/storage/formats/isoWriter";
 import { useTemporaryFolder } from "../support/temporaryFolder";
 
 const folder = useTemporaryFolder();
 const place = (name: string): string => join(folder.path, name);
-const run = (program: string, ...args: string[]): string => execFileSync(program, args, { encoding: "utf8", stdio: "pipe" });
+const run = (program: string, ...args: string[]): string => execFileSync(program, args, { encoding: "utf8", stdio: "pipe", env: { ...process.env, PATH: `${process.env["PATH"]}:/sbin:/usr/sbin` } });
 
 async function tree(files: Readonly<Record<string, string | Buffer>>): Promise<string> {
   for (const [name, content] of Object.entries(files)) {
@@ -86,6 +87,17 @@ describe("a CD image made by other programs", () => {
     expect(await iso?.find(`/${name}`)).toMatchObject({ sizeBytes: 1 });
     expect(await iso?.list("/many")).toHaveLength(300);
     expect(Buffer.from((await iso?.readFile("/many/file-number-299", 10)) ?? []).toString()).toBe("299");
+  });
+});
+
+describe("a CD image of our own", () => {
+  it("is read by others also with a directory of many sectors", async () => {
+    const names = Array.from({ length: 90 }, (_, index) => `file-${"x".repeat(index % 50)}-${index}`);
+    await writeFile(place("own.iso"), writeIso({ label: "own", files: names.map((name) => ({ name, content: Buffer.from(name) })) }));
+    expect(run("isoinfo", "-R", "-f", "-i", place("own.iso")).trim().split("\n").sort()).toEqual(names.map((name) => `/${name}`).sort());
+    expect(run("isoinfo", "-J", "-f", "-i", place("own.iso")).trim().split("\n").sort()).toEqual(names.map((name) => `/${name};1`).sort());
+    run("xorriso", "-indev", place("own.iso"), "-osirrox", "on", "-extract", "/", place("out"));
+    for (const name of names) expect(readFileSync(join(place("out"), name), "utf8")).toBe(name);
   });
 });
 

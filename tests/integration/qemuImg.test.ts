@@ -112,8 +112,9 @@ describe("convertImage", () => {
 
   it("says that the disk is full, in QEMU's words too, and leaves nothing", async () => {
     await mkdir(place("small"));
-    // A file system of 1 MB, which only this process sees.
-    const program = await wrapper(`exec unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size=1m none ${place("small")} && exec qemu-img "$@"' sh "$@"`);
+    // A file system of 1 MB, which only this process sees; people who are not the superuser need a user namespace for it.
+    const namespaces = process.getuid?.() === 0 ? "--mount" : "--user --map-root-user --mount";
+    const program = await wrapper(`exec unshare ${namespaces} sh -c 'mount -t tmpfs -o size=1m none ${place("small")} && exec qemu-img "$@"' sh "$@"`);
     const failure = convert({ qemuImg: program, from: place("disk"), fromFormat: "raw", to: place("small/new") });
     await expect(failure).rejects.toMatchObject({ code: "disk-full", message: expect.stringContaining("No space left on device") as string, remedy: expect.stringContaining("Free some space") as string });
     expect(await readdir(place("small"))).toEqual([]);
