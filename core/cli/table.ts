@@ -22,6 +22,11 @@ export function operand(text: string): string {
   return `${text.startsWith("-") ? "-- " : ""}${quoted(text)}`;
 }
 
+/** One word of a command line, as a shell takes it. */
+export function shellWord(text: string): string {
+  return /^[\w.:@%+=,/-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
 /** As a shell takes it. */
 function quoted(text: string): string {
   return /^[\w.:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;

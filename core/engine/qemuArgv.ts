@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { TerrariumError } from "../contract/errors";
 import type { Chipset, DiskConfig, MachineConfig } from "../contract/model";
+import { sandboxArgument } from "./accelerator";
 import { adapterSlots, layerFile, type LaunchContext, type MonitorCommand } from "./engine";
 
 /*
@@ -42,7 +43,7 @@ export function qemuArgv(config: MachineConfig, context: LaunchContext, qemu: Qe
   args.push("-rtc", `base=${clock === "local" ? "localtime" : "utc"}`, "-boot", "strict=on", "-display", "none", "-pidfile", sockets.pidFile, "-S");
   // The guest's power-off and panic stop the machine and are dealt with from outside, by whichever host service is there then.
   args.push("-action", "reboot=reset,shutdown=pause,panic=pause");
-  if (qemu.sandbox) args.push("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+  if (qemu.sandbox) args.push("-sandbox", sandboxArgument);
   args.push(...firmwareArgs(config, context, qemu), ...bootArgs(config, context));
   args.push("-chardev", `socket,id=monitor,path=${comma(sockets.monitor)},server=on,wait=off`, "-mon", "chardev=monitor,mode=control");
   args.push("-vnc", `unix:${comma(sockets.display)}`, "-device", json({ driver: "VGA", id: "vga0", bus, vgamem_mb: 32 }));

@@ -3,9 +3,10 @@ import { TerrariumError } from "../../contract/errors";
 import type { MachineInfo } from "../../contract/model";
 import { procedures } from "../../contract/procedures";
 import { requireYes, yesOption } from "../ask";
+import { findSystem, readSecrets, secretsGiven } from "../findings";
 import { findMachine, finishJob } from "../machines";
 import { patchFrom, settings, size, specFrom } from "../spec";
-import { facts, operand, table, time } from "../table";
+import { facts, operand, shellWord, table, time } from "../table";
 import { UsageError, verb, type Verb } from "../verb";
 
 /** What machines there are, and what they are made of. */
@@ -23,9 +24,13 @@ export const machineVerbs: readonly Verb[] = [
     operands: "NAME",
     count: [1, 1],
     doc: procedures["machine.get"].doc,
-    async run(context, [name]) {
-      const machine = await findMachine(await context.connect(), name!);
-      context.print(machine, description(machine));
+    options: { "command-line": { type: "boolean", help: "The exact command line of its machine process." } },
+    async run(context, [name], values) {
+      const host = await context.connect();
+      const machine = await findMachine(host, name!);
+      if (!values["command-line"]) return context.print(machine, description(machine));
+      const { live, command } = await host.call("machine.commandLine", { id: machine.id });
+      context.print({ live, command }, command.map(shellWord).join(" "));
     },
   }),
   verb({
@@ -48,12 +53,20 @@ export const machineVerbs: readonly Verb[] = [
       initrd: { type: "string", value: "FILE", help: "The kernel's initial RAM disk." },
       cmdline: { type: "string", value: "TEXT", help: "The kernel's command line." },
       net: { type: "string", multiple: true, value: "MODE[:NETWORK]", help: "An adapter: none, nat, nat-network:N, internal:N, host-only:N, bridged:CARD." },
+      system: { type: "string", value: "ID", help: "The system it is for (terrarium systems); recognised in most images." },
+      firmware: { type: "string", value: "bios|uefi", help: "What starts it." },
+      grow: { type: "string", value: "SIZE", help: "Make the copies of images this long." },
+      user: { type: "string", value: "NAME", help: "The first login of a cloud image (cloud-init)." },
+      "password-file": { type: "string", value: "FILE", help: "The file with that login's password; - for standard input." },
+      "ssh-key": { type: "string", multiple: true, value: "FILE", help: "A public SSH key for that login." },
+      hostname: { type: "string", value: "NAME", help: "The host name of a cloud image." },
       group: { type: "string", value: "TEXT", help: "The group it is listed in." },
       notes: { type: "string", value: "TEXT", help: "Notes." },
     },
     async run(context, [name], values) {
-      const spec = specFrom(name!, values);
+      specFrom(name!, values, secretsGiven(values));
       const host = await context.connect();
+      const spec = specFrom(name!, values, { ...(await findSystem(host, values)), ...(await readSecrets(values)) });
       for (const { level, message, remedy } of await host.call("machine.check", { spec })) {
         if (level !== "error") context.note(remedy === undefined ? message : `${message} ${remedy}`);
       }
@@ -61,6 +74,14 @@ export const machineVerbs: readonly Verb[] = [
       await finishJob(context, host, job);
       const machine = await host.call("machine.get", { id });
       context.print(machine, `Created ${machine.name} (${id.slice(0, 8)}). Start it with: terrarium start ${operand(machine.name)}`);
+    },
+  }),
+  verb({
+    name: "systems",
+    doc: procedures["host.systems"].doc,
+    async run(context) {
+      const systems = await (await context.connect()).call("host.systems", {});
+      context.print(systems, table(["ID", "SYSTEM", "MEMORY", "PROCESSORS", "DISK", "FIRMWARE"], systems.map((each) => [each.id, each.label, formatSize(each.memoryMiB * MiB), String(each.cpus), formatSize(each.diskBytes), each.firmware.toUpperCase()])));
     },
   }),
   verb({
@@ -176,10 +197,13 @@ function description(machine: MachineInfo): string {
     ["Group", config?.group],
     ["Notes", config?.notes],
     ["Engine", machine.engine === undefined ? undefined : `${machine.engine.label}${config?.engine === "auto" ? " (chosen automatically)" : ""}`],
-    ["Memory", config && formatSize(config.memoryMiB * MiB)],
+    ["Runs on", machine.engine?.accelerator && [`${machine.engine.label} ${machine.engine.version ?? ""} with ${machine.engine.accelerator.label}`.replace("  ", " "), machine.engine.accelerator.reason, machine.engine.accelerator.remedy].filter((line) => line !== undefined).join("\n")],
+    ["System", config?.system],
+    ["Memory", config && `${formatSize(config.memoryMiB * MiB)}${machine.balloonMiB === undefined ? "" : `, of which the guest is left ${formatSize(machine.balloonMiB * MiB)}`}`],
     ["Processors", config && String(config.cpus)],
+    ["Hardware", config?.hardware && hardwareWord(config.hardware)],
     ["Boots", config && bootWord(config.boot)],
-    ["Disks", config?.disks.map((disk) => `${disk.id}  ${formatSize(disk.sizeBytes)}  ${disk.layers[disk.layers.length - 1]?.file ?? ""}`).join("\n")],
+    ["Disks", config?.disks.map((disk) => `${disk.id}  ${formatSize(disk.sizeBytes)}  ${disk.layers[disk.layers.length - 1]?.file ?? ""}${disk.bus === undefined ? "" : `  ${disk.bus}`}${disk.limits ? `  at most ${limitWord(disk.limits)}` : ""}`).join("\n")],
     ["CD drive", config?.drives.map((drive) => drive.medium ?? "empty").join("\n")],
     ["Adapters", config?.adapters.map(({ mac, attachment, plugged }, i) => `${i}  ${mac}  ${attachment.mode}${attachment.network === undefined ? "" : `:${attachment.network}`}${plugged ? "" : "  unplugged"}`).join("\n")],
     ["Guest", [guest.os, guest.hostname].filter((part) => part !== undefined).join(", ")],
@@ -187,6 +211,15 @@ function description(machine: MachineInfo): string {
     ["Addresses", guest.addresses.map(({ adapter, address }) => `${adapter}  ${address}`).join("\n")],
     ["Folder", `${machine.folder}${machine.hostBytes === undefined ? "" : ` (${formatSize(machine.hostBytes)})`}`],
   ]);
+}
+
+function hardwareWord({ firmware, chipset, machineVersion, cpuModel, topology, clock, extraArguments }: NonNullable<NonNullable<MachineInfo["config"]>["hardware"]>): string {
+  const parts = [firmware?.toUpperCase(), chipset, machineVersion && `machine version ${machineVersion}`, cpuModel && `CPU ${cpuModel}`, topology && `${topology.sockets} sockets, ${topology.cores} cores, ${topology.threads} threads`, clock === "local" ? "clock in local time" : undefined, extraArguments && `extra arguments: ${extraArguments.join(" ")}`];
+  return parts.filter((part) => part !== undefined && part !== "").join("\n");
+}
+
+function limitWord({ bytesPerSecond, operationsPerSecond }: NonNullable<NonNullable<MachineInfo["config"]>["disks"][number]["limits"]>): string {
+  return [bytesPerSecond === undefined ? undefined : `${formatSize(bytesPerSecond)}/s`, operationsPerSecond === undefined ? undefined : `${operationsPerSecond} operations/s`].filter((part) => part !== undefined).join(", ");
 }
 
 function bootWord(boot: NonNullable<MachineInfo["config"]>["boot"]): string {

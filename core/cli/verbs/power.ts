@@ -1,3 +1,4 @@
+import { formatSize, MiB } from "../../base/bytes";
 import { TerrariumError } from "../../contract/errors";
 import type { MachineInfo } from "../../contract/model";
 import { procedures, type ProcedureName } from "../../contract/procedures";
@@ -5,7 +6,7 @@ import { isLive } from "../../contract/states";
 import type { HostConnection } from "../../server/client";
 import { requireYes, yesOption } from "../ask";
 import { findMachine, finishJob } from "../machines";
-import { count } from "../spec";
+import { count, size } from "../spec";
 import { operand, time } from "../table";
 import { verb, type Context, type Verb } from "../verb";
 
@@ -48,6 +49,20 @@ export const powerVerbs: readonly Verb[] = [
       const machine = await findMachine(host, name!);
       await shutDown(context, host, machine, seconds);
       await printState(context, host, machine.id);
+    },
+  }),
+  verb({
+    name: "balloon",
+    operands: "NAME SIZE",
+    count: [2, 2],
+    doc: procedures["machine.setBalloon"].doc,
+    more: ["SIZE is what the guest is left with, like 512M; its full memory gives all of it back."],
+    async run(context, [name, left]) {
+      const bytes = size("SIZE", left!);
+      const host = await context.connect();
+      const machine = await findMachine(host, name!);
+      await host.call("machine.setBalloon", { id: machine.id, memoryMiB: Math.floor(bytes / MiB) });
+      context.print({}, `The guest of ${machine.name} is asked to make do with ${formatSize(bytes)}.`);
     },
   }),
   verb({
