@@ -77,7 +77,7 @@ class NobodyCame extends Error {}
 /** Writes what the first client sends to `file`. Rejects when the server is closed before one came. */
 function receive(server: Server, file: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("connection", (socket) => pipeline(socket, createWriteStream(file, { flags: "wx", mode: 0o600 })).then(resolve, reject));
+    server.once("connection", (socket) => void pipeline(socket, createWriteStream(file, { flags: "wx", mode: 0o600 })).then(resolve, reject));
     server.once("close", () => reject(new NobodyCame("nobody connected")));
   });
 }

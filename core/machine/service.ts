@@ -149,8 +149,7 @@ export class Service {
       await Promise.all([this.readStarter(), this.lookForQemu()]);
       return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: [v86Info], qemu: this.qemu ? doctorChecks(this.qemu) : [] });
     },
-    // Windows takes the battery-backed clock to show the local time; all others take it to show UTC.
-    "host.systems": async () => systems.map((system) => ({ ...system, clock: system.group === "Windows" ? "local" : "utc" })),
+    "host.systems": async () => [...systems],
     "host.stop": async () => {
       if (this.servedBy === "app") throw new TerrariumError("illegal-state", "The host service runs in the Terrarium app.", "Quit the app to end it.");
       this.stopEmitter.fire();

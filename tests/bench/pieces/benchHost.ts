@@ -63,7 +63,7 @@ export class BenchHost {
 
   async create(spec: MachineSpecInput): Promise<string> {
     const { id, job } = await this.service.call("machine.create", { spec });
-    await this.finish(job.id);
+    await this.finishJob(job.id);
     return id;
   }
 
@@ -82,7 +82,7 @@ export class BenchHost {
     });
     try {
       const { job } = await this.service.call("machine.start", { id });
-      await this.finish(job.id);
+      await this.finishJob(job.id);
       const ended = since();
       await this.until(id, (machine) => machine.guest.agent === "answering");
       const agent = since();
@@ -98,7 +98,7 @@ export class BenchHost {
 
   async shutdown(id: string): Promise<void> {
     const { job } = await this.service.call("machine.shutdown", { id });
-    await this.finish(job.id);
+    await this.finishJob(job.id);
   }
 
   async powerOff(id: string): Promise<void> {
@@ -139,7 +139,8 @@ export class BenchHost {
     }
   }
 
-  private async finish(jobId: string): Promise<void> {
+  /** Waits for a job, and fails with what it failed with. */
+  async finishJob(jobId: string): Promise<void> {
     const job = await this.service.call("job.wait", { id: jobId });
     if (job.state !== "done") throw new Error(`${job.title} ended as ${job.state}: ${job.error?.message ?? ""}\n${this.lines.slice(-30).join("\n")}`);
   }
