@@ -6,6 +6,7 @@
 // Exit code 1 on any failure; a test that was skipped, a suite that found no test and a runner that died are failures.
 
 import { checkNode, installDependencies } from "./launcher/dependencies.mjs";
+import { fetchDebianGuests } from "./launcher/debianGuests.mjs";
 import { testPrograms } from "./launcher/debianPackages.mjs";
 import { electronRuntime } from "./launcher/electronRuntime.mjs";
 import { createProgress, reportFailure, SetupError } from "./launcher/progress.mjs";
@@ -45,6 +46,7 @@ async function setUp() {
   if (needs.has("guest") && !(await buildStarterGuest(progress))) {
     throw new SetupError("The tests boot the starter guest, and it could not be built.", "The lines above say why.");
   }
+  await fetchDebianGuests(["cloud", "installer"].filter((name) => needs.has(name)), progress);
 }
 
 async function runSuites() {

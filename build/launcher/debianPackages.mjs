@@ -61,4 +61,10 @@ export const testPrograms = [
     names: ["ovmf"],
     reason: "UEFI firmware for guests",
   },
+  ...[
+    { program: "grub-mkrescue", names: ["grub-common"] },
+    { program: "mformat", names: ["mtools"] },
+    { files: ["/usr/lib/grub/i386-pc/moddep.lst"], names: ["grub-pc-bin"] },
+    { files: ["/usr/lib/grub/x86_64-efi/moddep.lst"], names: ["grub-efi-amd64-bin"] },
+  ].map((need) => ({ ...need, reason: "makes a CD image that a BIOS and UEFI boot" })),
 ];

@@ -30,9 +30,9 @@ async function build() {
     return;
   }
   // Loaded only now: deciding that there is nothing to do must be quick.
-  const { unpackedPackages } = await import("./packages.mjs");
+  const { guestPackages } = await import("./packages.mjs");
   const { guestFiles } = await import("./rootfs.mjs");
-  const packages = await unpackedPackages(join(localCache, "starter-packages"), { update, report });
+  const packages = await guestPackages(join(localCache, "starter-packages"), { update, report });
   const { root, versions, kernelVersion } = packages;
 
   report(`kernel ${kernelVersion}: unpacking its image`);
