@@ -10,11 +10,9 @@ export interface Pixels {
 }
 
 const cellHeight = 16;
-const columns = 80;
 
 /** A cell's shape: one bit a pixel, set where the pixel differs from the cell's background. */
-function shapeOf(pixels: Pixels, column: number, row: number): string {
-  const cellWidth = pixels.width / columns;
+function shapeOf(pixels: Pixels, cellWidth: number, column: number, row: number): string {
   const at = (x: number, y: number): number => {
     const offset = ((row * cellHeight + y) * pixels.width + column * cellWidth + x) * 4;
     return ((pixels.data[offset] ?? 0) << 16) | ((pixels.data[offset + 1] ?? 0) << 8) | (pixels.data[offset + 2] ?? 0);
@@ -32,15 +30,17 @@ const isBlank = (shape: string): boolean => !shape.includes("#");
 export class ScreenReader {
   private readonly characters = new Map<string, string>();
 
-  get rows(): number {
-    return 25;
-  }
+  /** `columns` and `rows`: of the screen, in cells that are 16 pixels high. */
+  constructor(
+    readonly columns = 80,
+    readonly rows = 25,
+  ) {}
 
   /** Learns from `row`, which shows `text` from its first column on. False when the row cannot show that text. */
   learn(pixels: Pixels, row: number, text: string): boolean {
     const learned = new Map<string, string>();
     for (const [column, character] of [...text].entries()) {
-      const shape = shapeOf(pixels, column, row);
+      const shape = this.shape(pixels, column, row);
       if (isBlank(shape) !== (character === " ")) return false;
       const known = learned.get(shape);
       if (known !== undefined && known !== character) return false;
@@ -53,7 +53,7 @@ export class ScreenReader {
   /** Finds the row that shows `text` alone, and learns from it. */
   learnAnywhere(pixels: Pixels, text: string): boolean {
     for (let row = 0; row < this.rows; row++) {
-      const end = text.length < columns ? shapeOf(pixels, text.length, row) : "";
+      const end = text.length < this.columns ? this.shape(pixels, text.length, row) : "";
       if (isBlank(end) && this.learn(pixels, row, text)) return true;
     }
     return false;
@@ -62,8 +62,8 @@ export class ScreenReader {
   /** A row's text; a shape that was never learned reads as `?`, trailing blanks are left out. */
   readRow(pixels: Pixels, row: number): string {
     let text = "";
-    for (let column = 0; column < columns; column++) {
-      const shape = shapeOf(pixels, column, row);
+    for (let column = 0; column < this.columns; column++) {
+      const shape = this.shape(pixels, column, row);
       text += isBlank(shape) ? " " : (this.characters.get(shape) ?? "?");
     }
     return text.trimEnd();
@@ -71,5 +71,9 @@ export class ScreenReader {
 
   read(pixels: Pixels): string {
     return Array.from({ length: this.rows }, (_, row) => this.readRow(pixels, row)).join("\n");
+  }
+
+  private shape(pixels: Pixels, column: number, row: number): string {
+    return shapeOf(pixels, pixels.width / this.columns, column, row);
   }
 }
