@@ -2,7 +2,7 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { watch } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { MachineSpecInput } from "../../core/contract/model";
@@ -22,6 +22,7 @@ async function starterKernel(extra: string): Promise<Pick<MachineSpecInput, "boo
 
 /** Milliseconds from `begin` until the file says `pattern`; what it said before counts nothing. */
 async function untilSaid(file: string, pattern: RegExp, begin: () => Promise<unknown>): Promise<number> {
+  await mkdir(dirname(file), { recursive: true });
   const before = await readFile(file, "utf8").catch(() => "");
   const began = performance.now();
   const said = new Promise<number>((resolve) => {
