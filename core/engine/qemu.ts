@@ -85,7 +85,7 @@ function qemuInfo(host: QemuHost): EngineInfo {
   return {
     id: "qemu",
     label: "QEMU",
-    version: version.text,
+    version: `${version.major}.${version.minor}.${version.micro}`,
     accelerator: acceleratorInfo(host),
     available: true,
     capabilities: {
