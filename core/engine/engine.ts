@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
-import { formatSize, MiB } from "../base/bytes";
 import { Emitter, type Event } from "../base/emitter";
+import { beyond, engineFor, type EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, type ErrorData } from "../contract/errors";
-import type { DiskConfig, EngineCapabilities, EngineId, EngineInfo, LayerConfig, MachineConfig } from "../contract/model";
+import type { DiskConfig, EngineId, EngineInfo, LayerConfig, MachineConfig } from "../contract/model";
 
 /**
  * What executes a machine. An engine says what it can do as data and how its machine process is started; everything
@@ -119,12 +119,6 @@ export function topLayer(config: DiskConfig, folder: string): { file: string; fo
   return { file: layerFile(layer, folder), format: layer.format };
 }
 
-/** What of a configuration decides which engine runs it. */
-export type EngineNeeds = Pick<MachineConfig, "engine" | "memoryMiB" | "cpus"> & Partial<Pick<MachineConfig, "boot" | "arch" | "hardware" | "seed">> & {
-  readonly disks?: readonly { readonly bus?: DiskConfig["bus"]; readonly layers?: DiskConfig["layers"] }[];
-  readonly adapters?: readonly { readonly model?: MachineConfig["adapters"][number]["model"] }[];
-};
-
 /** Every engine Terrarium knows, available or not. */
 export class EngineTable {
   private qemu: Engine;
@@ -155,55 +149,8 @@ export class EngineTable {
     return [this.v86.info, this.qemu.info];
   }
 
-  /**
-   * The engine that runs `machine`. `auto`: the starter, and 32-bit kernels, run on the built-in emulator, which is instant
-   * there, as long as it can do what they need; everything else runs on QEMU when there is one.
-   */
+  /** The engine that runs `machine`. */
   resolve(machine: EngineNeeds): Engine {
-    if (machine.engine === "v86") return this.v86;
-    if (machine.engine === "qemu") return this.qemu;
-    const fitting = this.beyondBuiltIn(machine).length === 0;
-    const small = machine.boot === undefined || machine.boot.kind !== "firmware";
-    return fitting && (small || !this.qemu.info.available) ? this.v86 : this.qemu;
+    return engineFor(machine, this.v86.info, this.qemu.info) === "v86" ? this.v86 : this.qemu;
   }
-}
-
-/** What of a machine an engine with these capabilities cannot give it, in words: "2 processors". */
-function beyond(capabilities: EngineCapabilities, machine: EngineNeeds): string[] {
-  return [
-    ...(machine.cpus > capabilities.maxCpus ? [`${machine.cpus} processors`] : []),
-    ...(machine.memoryMiB < capabilities.minMemoryMiB || machine.memoryMiB > capabilities.maxMemoryMiB ? [`${formatSize(machine.memoryMiB * MiB)} of memory`] : []),
-    ...(machine.arch === "x86_64" && !capabilities.x86_64 ? ["a 64-bit processor"] : []),
-    ...unsupported(machine, capabilities).map(({ what }) => what),
-  ];
-}
-
-/** A setting that an engine has nothing for. */
-export interface UnsupportedSetting {
-  /** As in a finding: `hardware`, `disks.0`. */
-  readonly field: string;
-  /** "UEFI firmware". */
-  readonly what: string;
-}
-
-/** Settings of a machine beside memory and processors that an engine with these capabilities cannot give it. */
-export function unsupported(machine: Pick<EngineNeeds, "hardware" | "disks" | "adapters" | "seed">, capabilities: EngineCapabilities): UnsupportedSetting[] {
-  const found: UnsupportedSetting[] = [];
-  const { chipset, firmware, cpuModel, topology, clock, extraArguments = [] } = machine.hardware ?? {};
-  if (firmware !== undefined && !capabilities.firmwares.includes(firmware)) found.push({ field: "hardware.firmware", what: `${firmware.toUpperCase()} firmware` });
-  if (chipset !== undefined && !capabilities.chipsets.includes(chipset)) found.push({ field: "hardware.chipset", what: `the chipset ${chipset}` });
-  if (!capabilities.expertSettings) {
-    if (cpuModel !== undefined) found.push({ field: "hardware.cpuModel", what: "a choice of CPU model" });
-    if (topology !== undefined) found.push({ field: "hardware.topology", what: "a CPU topology" });
-    if (clock === "local") found.push({ field: "hardware.clock", what: "a clock in local time" });
-    if (extraArguments.length > 0) found.push({ field: "hardware.extraArguments", what: "extra arguments" });
-  }
-  for (const [index, disk] of (machine.disks ?? []).entries()) {
-    if (disk.bus !== undefined && !capabilities.diskBuses.includes(disk.bus)) found.push({ field: `disks.${index}`, what: `disks on ${disk.bus === "sata" ? "SATA" : "SCSI"}` });
-  }
-  for (const [index, adapter] of (machine.adapters ?? []).entries()) {
-    if (adapter.model !== undefined && !capabilities.adapterModels.includes(adapter.model)) found.push({ field: `adapters.${index}`, what: `network cards of the model ${adapter.model}` });
-  }
-  if (machine.seed !== undefined && !capabilities.seed) found.push({ field: "seed", what: "first settings for a cloud image" });
-  return found;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { MachineConfig } from "../../../core/contract/model";
-import { EngineTable, machineSockets, unsupported, type EngineNeeds } from "../../../core/engine/engine";
+import { unsupported, type EngineNeeds } from "../../../core/contract/engineChoice";
+import { EngineTable, machineSockets } from "../../../core/engine/engine";
 import { qemuEngine } from "../../../core/engine/qemu";
 import type { QemuHost } from "../../../core/engine/qemuHost";
 import { v86Engine, v86Info } from "../../../core/engine/v86Argv";
