@@ -1,6 +1,6 @@
 import { Preferences, type CloseAnswer, type DesktopApi, type HostConnectionState } from "../../core/contract/desktop";
 import type { ErrorData } from "../../core/contract/errors";
-import type { DoctorCheck, EngineInfo, Finding, HostInfo, JobInfo, MachineConfig, MachineInfo, TrashEntry, UsageReport } from "../../core/contract/model";
+import type { DoctorCheck, EngineInfo, FileInspection, Finding, GuestSystem, HostInfo, JobInfo, MachineConfig, MachineInfo, TrashEntry, UsageReport } from "../../core/contract/model";
 import type { HostEvent, ProcedureInput, ProcedureName, ProcedureOutput, StreamRequest } from "../../core/contract/procedures";
 import { refusal, type MachineCommand } from "../../core/contract/states";
 
@@ -21,20 +21,46 @@ export const builtInEngine: EngineInfo = {
   label: "Built-in emulator",
   available: true,
   capabilities: {
-    smp: false, maxCpus: 1, minMemoryMiB: 16, maxMemoryMiB: 2047, x86_64: false, diskFormats: ["raw"], maxDisks: 4, maxAdapters: 4,
-    chipsets: ["pc"], firmwares: ["bios"], ownFirmware: false, diskBuses: ["virtio"], adapterModels: ["virtio"], expertSettings: false, seed: false,
-    networkModes: ["none"], preBooted: true, saveState: true, changeMediumLive: true, setLinkLive: true,
-    hotPlugDisks: false, balloon: false, diskLimits: false, stateTransport: "file",
+    smp: false, maxCpus: 1, minMemoryMiB: 16, maxMemoryMiB: 2047, x86_64: false, chipsets: ["pc"], firmwares: ["bios"], ownFirmware: false,
+    diskBuses: ["virtio"], adapterModels: ["virtio"], expertSettings: false, seed: false, diskFormats: ["raw"], maxDisks: 4, maxAdapters: 4,
+    networkModes: ["none"], preBooted: true, saveState: true, changeMediumLive: true, setLinkLive: true, hotPlugDisks: false, balloon: false,
+    diskLimits: false, stateTransport: "file",
+  },
+};
+
+export const qemuEngine: EngineInfo = {
+  id: "qemu",
+  label: "QEMU",
+  version: "7.2.18",
+  accelerator: { label: "KVM", fast: true },
+  available: true,
+  capabilities: {
+    smp: true, maxCpus: 64, minMemoryMiB: 16, maxMemoryMiB: 1024 * 1024, x86_64: true, chipsets: ["q35", "pc"], firmwares: ["bios", "uefi"], ownFirmware: true,
+    diskBuses: ["virtio", "sata", "scsi"], adapterModels: ["virtio", "e1000"], expertSettings: true, seed: true, diskFormats: ["raw", "qcow2"], maxDisks: 4, maxAdapters: 4,
+    networkModes: ["none"], preBooted: false, saveState: true, changeMediumLive: true, setLinkLive: true, hotPlugDisks: true, balloon: true,
+    diskLimits: true, stateTransport: "file",
   },
 };
 
 export const absentEngine: EngineInfo = {
-  ...builtInEngine,
   id: "qemu",
   label: "QEMU",
   available: false,
-  problem: { code: "unavailable", message: "This version of Terrarium runs the built-in engine only." },
+  problem: { code: "unavailable", message: "QEMU is not installed.", remedy: "Install it (Debian, Ubuntu: qemu-system-x86) and start Terrarium again." },
+  capabilities: qemuEngine.capabilities,
 };
+
+const linuxGuest = { group: "Linux", cpus: 2, firmware: "bios", diskBus: "virtio", adapterModel: "virtio", clock: "utc" } as const;
+
+export const fakeSystems: GuestSystem[] = [
+  { ...linuxGuest, id: "ubuntu-24.04-amd64", label: "Ubuntu 24.04", arch: "x86_64", memoryMiB: 4096, diskBytes: 25 * 1024 ** 3 },
+  { ...linuxGuest, id: "debian-12-amd64", label: "Debian 12", arch: "x86_64", memoryMiB: 2048, diskBytes: 20 * 1024 ** 3 },
+  { ...linuxGuest, id: "debian-12-i386", label: "Debian 12 (32-bit)", arch: "i386", memoryMiB: 2048, diskBytes: 20 * 1024 ** 3 },
+  { ...linuxGuest, id: "openbsd-7-amd64", label: "OpenBSD 7", group: "BSD", arch: "x86_64", memoryMiB: 1024, cpus: 1, diskBytes: 16 * 1024 ** 3 },
+  { id: "windows-11-amd64", label: "Windows 11", group: "Windows", arch: "x86_64", memoryMiB: 4096, cpus: 2, diskBytes: 64 * 1024 ** 3, firmware: "uefi", diskBus: "sata", adapterModel: "e1000", clock: "local" },
+  { id: "other-amd64", label: "Other system", group: "Other", arch: "x86_64", memoryMiB: 1024, cpus: 1, diskBytes: 16 * 1024 ** 3, firmware: "bios", diskBus: "sata", adapterModel: "e1000", clock: "utc" },
+  { id: "other-i386", label: "Other system (32-bit)", group: "Other", arch: "i386", memoryMiB: 1024, cpus: 1, diskBytes: 16 * 1024 ** 3, firmware: "bios", diskBus: "sata", adapterModel: "e1000", clock: "utc" },
+];
 
 export const fakeHost: HostInfo = {
   version: "0.1.0", home: "/home/ada/.local/share/terrarium", servedBy: "app", pid: 4242, platform: "linux", cpus: 8,
@@ -98,6 +124,10 @@ export class FakeDesktop implements DesktopApi {
   usage: (since: number | undefined) => UsageReport = () => ({ samples: [], absent: {} });
   /** What `machine.check` answers. */
   findings: (input: ProcedureInput<"machine.check">) => Finding[] = () => [];
+  /** What `media.inspect` answers. */
+  inspect: (path: string) => FileInspection = (path) => ({ path, kind: "iso", format: "iso9660", sizeBytes: 700 * 1024 ** 2, label: "DEBIAN", bootable: true });
+  /** What `host.systems` answers. */
+  systems: GuestSystem[] = fakeSystems;
   /** What the file dialog answers. */
   pickedFile: string | null = null;
   /** Makes the named call fail from now on. */
@@ -231,8 +261,8 @@ export class FakeDesktop implements DesktopApi {
   private readonly handlers: Handlers = {
     "host.info": () => this.host,
     "host.doctor": () => this.doctor,
+    "host.systems": () => this.systems,
     "host.stop": () => ({}),
-    "host.systems": () => [],
     "machine.setBalloon": ({ id, memoryMiB }) => (this.legal("setBalloon", id), this.update(id, { balloonMiB: memoryMiB }), {}),
     "machine.commandLine": ({ id }) => ({ live: this.machine(id).state === "running", command: ["emulator", "-name", this.machine(id).name] }),
     "machine.list": () => [...this.machines.values()],
@@ -327,7 +357,7 @@ export class FakeDesktop implements DesktopApi {
       this.announce({ type: "trash", entries: this.trash });
       return { job: this.finishedJob("empty-trash", "Empty the trash") };
     },
-    "media.inspect": ({ path }) => ({ path, kind: "iso", format: "iso9660", sizeBytes: 700 * 1024 ** 2, label: "DEBIAN", bootable: true }),
+    "media.inspect": ({ path }) => this.inspect(path),
   };
 }
 

@@ -1,6 +1,7 @@
 import Slider from "@mui/material/Slider";
 import { useEffect, useState } from "react";
 import type { Finding } from "../../../core/contract/model";
+import { Findings } from "./Findings";
 
 export interface AmountProps {
   readonly id: string;
@@ -58,12 +59,7 @@ export function Amount({ id, label, unit, value, min, max, stops, hint, findings
       <div id={`${id}-notes`} className="hint">
         {hint}
         {invalid && findings.length === 0 && <div className="finding error">{`Give a whole number from ${min} to ${max}.`}</div>}
-        {findings.map((finding) => (
-          <div key={finding.message} className={`finding ${finding.level}`} role={finding.level === "error" ? "alert" : undefined}>
-            {finding.message}
-            {finding.remedy !== undefined && <span className="faint"> {finding.remedy}</span>}
-          </div>
-        ))}
+        <Findings list={findings} />
       </div>
     </div>
   );

@@ -1,6 +1,6 @@
 import { Check } from "@phosphor-icons/react/dist/csr/Check";
-import { useEffect, useRef, useState } from "react";
-import type { Finding, JobInfo } from "../../../core/contract/model";
+import { useEffect, useMemo, useRef, useState } from "react";
+import type { Finding, GuestSystem, JobInfo } from "../../../core/contract/model";
 import { call, desktop } from "../../api/client";
 import { useHost, useJobs, useMachines } from "../../api/hooks";
 import { Button } from "../../ui/Button";
@@ -8,14 +8,19 @@ import { Modal } from "../../ui/Modal";
 import { confirm } from "../../ui/confirm";
 import { attempt, toasts } from "../../ui/toasts";
 import { formatBytes, formatMiB, plural } from "../../ui/format";
+import { sourcePath, type Around } from "./answers";
 import { DiskStep } from "./DiskStep";
-import { findingsOf, isFilledIn, missing, newDraft, sourcePath, stepNames, toSpec, type Draft, type Source, type StepName } from "./draft";
+import { isFilledIn, needsOf, newDraft, toSpec, withInspection, withSuggestions, type Draft, type Source } from "./draft";
+import { Facts } from "./Facts";
+import { useInspection } from "./inspection";
 import { NetworkStep } from "./NetworkStep";
+import { findingsOf, missing, stepNames, type StepName } from "./progress";
 import { ReviewStep } from "./ReviewStep";
 import { SourceStep } from "./SourceStep";
 import type { StepProps } from "./step";
-import { facts } from "./Summary";
+import { engineOf } from "./suggestions";
 import { SystemStep } from "./SystemStep";
+import { facts } from "./words";
 import "./wizard.css";
 
 const titles: Readonly<Record<StepName, string>> = { source: "Source", system: "System", disk: "Disk", network: "Network", review: "Review" };
@@ -30,19 +35,34 @@ export interface WizardProps {
 export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
   const host = useHost();
   const known = useMachines();
-  const machines = known === undefined ? [] : [...known.values()];
-  const [draft, change] = useState<Draft>(() => newDraft(initialSource, machines));
+  const systems = useSystems();
+  const around = useMemo<Around>(() => ({ machines: known === undefined ? [] : [...known.values()], systems, host }), [known, systems, host]);
+  const [draft, setDraft] = useState<Draft>(() => newDraft(initialSource, around));
+  const change = (next: Draft): void => setDraft(withSuggestions(next, around));
+  const inspection = useInspection(sourcePath(draft));
   const [step, setStep] = useState<StepName>("source");
   const [seen, setSeen] = useState<ReadonlySet<StepName>>(new Set(["source"]));
   const [startNow, setStartNow] = useState(true);
   const [creating, setCreating] = useState<string>();
-  const findings = useFindings(draft);
+  const { findings, checked } = useFindings(draft, systems);
   const heading = useRef<HTMLElement>(null);
+  const engines = host?.engines;
+
+  useEffect(() => {
+    // What is being made keeps the name it is made with, although that name is taken from then on.
+    if (creating !== undefined) return;
+    setDraft((before) => withSuggestions(inspection === undefined ? before : withInspection(before, inspection), around));
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- the rest of what is around is asked at the next answer
+  }, [inspection, systems, engines]);
 
   const at = stepNames.indexOf(step);
   const stepFindings = findingsOf(step, findings, draft);
   const starterMissing = draft.source === "starter" && host !== undefined && !host.starter.ready;
-  const blocking = missing(step, draft) ?? (starterMissing ? "Terrarium Linux is not ready on this computer." : undefined) ?? stepFindings.find((finding) => finding.level === "error")?.message;
+  const blocking =
+    missing(step, draft) ??
+    (starterMissing ? "Terrarium Linux is not ready on this computer." : undefined) ??
+    stepFindings.find((finding) => finding.level === "error")?.message ??
+    (step === "review" && !checked ? "Terrarium is looking whether this computer can run it." : undefined);
 
   const go = (to: StepName): void => {
     setStep(to);
@@ -69,7 +89,7 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
 
   const create = async (): Promise<void> => {
     await attempt(async () => {
-      const { id, job } = await call("machine.create", { spec: toSpec(draft) });
+      const { id, job } = await call("machine.create", { spec: toSpec(draft, systems) });
       setCreating(job.id);
       const ended = await call("job.wait", { id: job.id });
       setCreating(undefined);
@@ -83,12 +103,14 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
     setCreating(undefined);
   };
 
-  const props: StepProps = { draft, change, findings: stepFindings, host, machines };
+  const engine = engines && engineOf(needsOf(draft, systems), engines);
+  const props: StepProps = { draft, change, findings: stepFindings, host, systems, engine };
   return (
     <div
       className="wizard"
       onKeyDown={(event) => {
-        if (event.key === "Escape" && creating === undefined && !event.defaultPrevented) void leave();
+        if (event.defaultPrevented || creating !== undefined) return;
+        if (event.key === "Escape") void leave();
         if (event.key === "Enter" && event.target instanceof HTMLInputElement && blocking === undefined) next();
       }}
     >
@@ -112,7 +134,7 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
         <div className="s dim advice">Nothing is made before the last step. Esc leaves.</div>
       </nav>
       <section className="body" ref={heading} aria-label={titles[step]}>
-        {step === "source" && <SourceStep {...props} starter={host?.starter} />}
+        {step === "source" && <SourceStep {...props} />}
         {step === "system" && <SystemStep {...props} />}
         {step === "disk" && <DiskStep {...props} />}
         {step === "network" && <NetworkStep {...props} />}
@@ -126,14 +148,7 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
           </span>
         </div>
         <h2 className="trunc">{draft.name.trim() || "Without a name"}</h2>
-        <dl className="kv">
-          {facts(draft, host).map(([term, value]) => (
-            <div key={term} style={{ display: "contents" }}>
-              <dt>{term}</dt>
-              <dd>{value}</dd>
-            </div>
-          ))}
-        </dl>
+        <Facts list={facts(draft, systems, engine)} />
         <span className="grow" />
         <div className="actions">
           <Button onClick={() => (at === 0 ? void leave() : go(stepNames[at - 1] ?? "source"))}>{at === 0 ? "Cancel" : "Back"}</Button>
@@ -162,7 +177,7 @@ function stepNote(step: StepName, draft: Draft): string {
     case "system":
       return `${plural(draft.cpus, "processor")}, ${formatMiB(draft.memoryMiB)}`;
     case "disk":
-      return draft.diskBytes === null ? (draft.source === "disk" ? "the image" : "none") : `${formatBytes(draft.diskBytes)}, grows as needed`;
+      return draft.source === "disk" ? (draft.imageMode === "link" ? "the image itself" : "a copy of the image") : draft.diskBytes === null ? "none" : `${formatBytes(draft.diskBytes)}, grows as needed`;
     case "network":
       return draft.networkMode === "none" ? "unplugged" : draft.networkMode;
     case "review":
@@ -170,27 +185,44 @@ function stepNote(step: StepName, draft: Draft): string {
   }
 }
 
-/** What the host says about the draft, asked again shortly after it changed. */
-function useFindings(draft: Draft): readonly Finding[] {
-  const [findings, setFindings] = useState<readonly Finding[]>([]);
+/** The systems that can be chosen from; empty until they have come. */
+function useSystems(): readonly GuestSystem[] {
+  const [systems, setSystems] = useState<readonly GuestSystem[]>([]);
   useEffect(() => {
-    if (missing("source", draft) !== undefined || missing("system", draft) !== undefined) {
-      setFindings([]);
-      return undefined;
-    }
     let current = true;
+    void attempt(async () => {
+      const found = await call("host.systems", {});
+      if (current) setSystems(found);
+    });
+    return () => {
+      current = false;
+    };
+  }, []);
+  return systems;
+}
+
+/** What the host says about the draft, asked again shortly after it changed; `checked` says whether that is about the draft as it is. */
+function useFindings(draft: Draft, systems: readonly GuestSystem[]): { readonly findings: readonly Finding[]; readonly checked: boolean } {
+  const complete = missing("source", draft) === undefined && draft.name.trim() !== "";
+  // A login that is not complete yet must not keep warnings about everything else away.
+  const spec = useMemo(() => toSpec(missing("system", draft) === undefined ? draft : { ...draft, login: "own" }, systems), [draft, systems]);
+  const [answer, setAnswer] = useState<{ readonly spec: unknown; readonly findings: readonly Finding[] }>({ spec: undefined, findings: [] });
+  useEffect(() => {
+    let current = true;
+    const answered = (findings: readonly Finding[]): void => {
+      if (current) setAnswer({ spec, findings });
+    };
     const timer = setTimeout(() => {
-      call("machine.check", { spec: toSpec(draft) }).then(
-        (found) => current && setFindings(found),
-        (error: unknown) => current && setFindings([{ field: "name", level: "error", message: error instanceof Error ? error.message : String(error) }]),
-      );
+      if (!complete) answered([]);
+      else
+        call("machine.check", { spec }).then(answered, (error: unknown) => answered([{ field: "name", level: "error", message: error instanceof Error ? error.message : String(error) }]));
     }, 200);
     return () => {
       current = false;
       clearTimeout(timer);
     };
-  }, [draft]);
-  return findings;
+  }, [spec, complete]);
+  return { findings: answer.findings, checked: answer.spec === spec };
 }
 
 function Creating({ jobId, name }: { jobId: string; name: string }) {

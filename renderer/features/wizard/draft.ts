@@ -1,148 +1,153 @@
-import type { Finding, MachineInfo, MachineSpecInput, NetworkMode } from "../../../core/contract/model";
+import type { EngineNeeds } from "../../../core/contract/engineChoice";
+import type { EngineInfo, FileInspection, GuestSystem, HardwareConfig, MachineSpecInput } from "../../../core/contract/model";
+import { hasSeed, sourcePath, startsFromFirmware, type Answers, type Around, type Draft, type Source } from "./answers";
+import { authorizedKeys } from "./login";
+import { archOf, suggestions } from "./suggestions";
 
-/** What the wizard is told step by step; pure, so that going back and forth loses nothing. */
-export type Source = "starter" | "iso" | "disk" | "kernel";
+/*
+ * The draft of a machine, step by step; pure, so that going back and forth loses nothing. Every answer is suggested from
+ * the source, the file and its system until the person gives it: what they have given (`own`) is never suggested again.
+ */
 
-export interface Draft {
-  readonly source: Source;
-  readonly name: string;
-  /** False while the name is one we suggested: it then follows the source. */
-  readonly nameIsOwn: boolean;
-  readonly memoryMiB: number;
-  readonly cpus: number;
-  readonly iso: string;
-  readonly image: string;
-  readonly imageMode: "copy" | "link";
-  readonly kernel: string;
-  readonly initrd: string;
-  readonly cmdline: string;
-  /** An empty disk of this many bytes, or none. */
-  readonly diskBytes: number | null;
-  readonly networkMode: NetworkMode;
-}
+export type { Draft, Source };
 
-export const stepNames = ["source", "system", "disk", "network", "review"] as const;
-export type StepName = (typeof stepNames)[number];
-
-const GiB = 1024 ** 3;
-
-interface SourceDefaults {
-  readonly baseName: string;
-  readonly memoryMiB: number;
-  readonly diskBytes: number | null;
-}
-
-/** Sensible first answers for each source. */
-export const sourceDefaults: Readonly<Record<Source, SourceDefaults>> = {
-  starter: { baseName: "linux", memoryMiB: 256, diskBytes: 2 * GiB },
-  iso: { baseName: "machine", memoryMiB: 512, diskBytes: 8 * GiB },
-  disk: { baseName: "machine", memoryMiB: 512, diskBytes: null },
-  kernel: { baseName: "kernel", memoryMiB: 256, diskBytes: null },
+const blank: Draft = {
+  source: "starter",
+  own: {},
+  engine: "auto",
+  iso: "",
+  image: "",
+  imageMode: "copy",
+  kernel: "",
+  initrd: "",
+  cmdline: "console=tty0 console=ttyS0",
+  inspection: undefined,
+  password: "",
+  keys: "",
+  networkMode: "none",
+  name: "",
+  system: undefined,
+  memoryMiB: 256,
+  cpus: 1,
+  firmware: "bios",
+  clock: "utc",
+  diskBytes: null,
+  growTo: null,
+  diskBus: "virtio",
+  adapterModel: "virtio",
+  login: "own",
+  user: "",
+  hostname: "",
 };
 
-/** `base`, or `base-2`, `base-3`, ... when machines with those names exist. */
-export function freeName(base: string, machines: readonly Pick<MachineInfo, "name">[]): string {
-  const taken = new Set(machines.map((machine) => machine.name.toLocaleLowerCase()));
-  let name = base;
-  for (let n = 2; taken.has(name.toLocaleLowerCase()); n++) name = `${base}-${n}`;
-  return name;
+export function newDraft(source: Source, around: Around): Draft {
+  return withSuggestions({ ...blank, source }, around);
 }
 
-/** A file's name without folder and ending, as a machine's name: `/isos/debian-12.iso` becomes `debian-12`. */
-export function nameFromPath(path: string): string {
-  const file = path.split(/[\\/]/).pop() ?? "";
-  return (file.replace(/\.[A-Za-z0-9]{1,5}$/, "") || file).slice(0, 60);
+/** Every answer that the person has not given, suggested anew. */
+export function withSuggestions(draft: Draft, around: Around): Draft {
+  // The name is what other suggestions are made from, so it comes first.
+  const name = draft.own.name ?? suggestions(draft, around).name;
+  return { ...draft, ...suggestions({ ...draft, ...draft.own, name }, around), ...draft.own };
 }
 
-export function newDraft(source: Source, machines: readonly Pick<MachineInfo, "name">[]): Draft {
-  const defaults = sourceDefaults[source];
-  return {
-    source,
-    name: freeName(defaults.baseName, machines),
-    nameIsOwn: false,
-    memoryMiB: defaults.memoryMiB,
-    cpus: 1,
-    iso: "",
-    image: "",
-    imageMode: "copy",
-    kernel: "",
-    initrd: "",
-    cmdline: "console=tty0 console=ttyS0",
-    diskBytes: defaults.diskBytes,
-    networkMode: "none",
-  };
+/** An answer of the person's own. */
+export function answered(draft: Draft, answers: Partial<Answers>): Draft {
+  return { ...draft, ...answers, own: { ...draft.own, ...answers } };
 }
 
-/** Another source: its defaults, but what the person has written stays. */
-export function withSource(draft: Draft, source: Source, machines: readonly Pick<MachineInfo, "name">[]): Draft {
-  const fresh = newDraft(source, machines);
-  const path = sourcePath({ ...draft, source });
-  const suggested = path ? freeName(nameFromPath(path), machines) : fresh.name;
-  return { ...draft, source, memoryMiB: fresh.memoryMiB, diskBytes: fresh.diskBytes, name: draft.nameIsOwn ? draft.name : suggested };
+/** Another source. What was said about the file, and about disks beside it, was said about another machine. */
+export function withSource(draft: Draft, source: Source): Draft {
+  return { ...withoutFile(draft, ["diskBytes", "diskBus", "adapterModel"]), source };
 }
 
-/** The file the source is about was chosen: the machine is named after it unless the person has named it. */
-export function withPath(draft: Draft, path: string, machines: readonly Pick<MachineInfo, "name">[]): Draft {
+/** The file the source is about was chosen. */
+export function withPath(draft: Draft, path: string): Draft {
   const field = draft.source === "iso" ? "iso" : draft.source === "disk" ? "image" : "kernel";
-  const name = draft.nameIsOwn || !path ? draft.name : freeName(nameFromPath(path), machines);
-  return { ...draft, [field]: path, name };
+  return { ...withoutFile(draft), [field]: path };
 }
+
+function withoutFile(draft: Draft, further: readonly (keyof Answers)[] = []): Draft {
+  const forgotten: readonly string[] = ["system", "growTo", "login", ...further];
+  return { ...draft, own: Object.fromEntries(Object.entries(draft.own).filter(([answer]) => !forgotten.includes(answer))), inspection: undefined };
+}
+
+/** The file was looked at. What comes late, about a file that is not wanted any more, is left. */
+export function withInspection(draft: Draft, inspection: FileInspection): Draft {
+  return inspection.path === sourcePath(draft) ? { ...draft, inspection } : draft;
+}
+
+const given = ["engine", "iso", "image", "imageMode", "kernel", "initrd", "cmdline", "password", "keys", "networkMode"] as const satisfies readonly (keyof Draft)[];
 
 /** Whether the person has said anything that leaving would lose. Which card was chosen is a click, and no loss. */
 export function isFilledIn(draft: Draft): boolean {
-  const { name: _, ...fresh } = newDraft(draft.source, []);
-  return Object.entries(fresh).some(([answer, suggested]) => draft[answer as keyof Draft] !== suggested);
+  return Object.keys(draft.own).length > 0 || given.some((key) => draft[key] !== blank[key]);
 }
 
-/** The file the source is about, empty when none is chosen or needed. */
-export function sourcePath(draft: Draft): string {
-  return draft.source === "iso" ? draft.iso : draft.source === "disk" ? draft.image : draft.source === "kernel" ? draft.kernel : "";
+/** Whether the system is what the file was recognised as, what the person says, or a guess for lack of both. */
+export function systemIs(draft: Draft): "recognised" | "chosen" | "guessed" {
+  return draft.own.system !== undefined ? "chosen" : draft.inspection?.system !== undefined && draft.inspection.system === draft.system ? "recognised" : "guessed";
 }
 
-/** The specification that `machine.create` takes. */
-export function toSpec(draft: Draft): MachineSpecInput {
+/** The specification that `machine.create` takes. What is as an engine has it anyway is left out. */
+export function toSpec(draft: Draft, systems: readonly GuestSystem[]): MachineSpecInput {
+  const bus = draft.diskBus === "virtio" ? {} : { bus: draft.diskBus };
   const disks: MachineSpecInput["disks"] = [];
-  if (draft.source === "disk" && draft.image) disks.push({ image: draft.image, mode: draft.imageMode });
-  if (draft.diskBytes !== null) disks.push({ sizeBytes: draft.diskBytes });
+  if (draft.source === "disk" && draft.image) {
+    const growTo = draft.imageMode === "copy" && draft.growTo !== null ? { growTo: draft.growTo } : {};
+    disks.push({ image: draft.image, mode: draft.imageMode, ...growTo, ...bus });
+  }
+  if (draft.diskBytes !== null) disks.push({ sizeBytes: draft.diskBytes, ...bus });
   const boot: MachineSpecInput["boot"] =
     draft.source === "starter"
       ? { kind: "starter" }
       : draft.source === "kernel"
         ? { kind: "kernel", kernel: draft.kernel, ...(draft.initrd ? { initrd: draft.initrd } : {}), cmdline: draft.cmdline }
         : { kind: "firmware", order: draft.source === "iso" ? "cd" : "disk" };
+  const arch = archOf(draft, systems);
+  const hardware: HardwareConfig = startsFromFirmware(draft) ? { firmware: draft.firmware, ...(draft.clock === "utc" ? {} : { clock: draft.clock }) } : {};
   return {
     name: draft.name,
+    engine: draft.engine,
     memoryMiB: draft.memoryMiB,
     cpus: draft.cpus,
     boot,
+    ...(draft.system !== undefined && systemIs(draft) !== "guessed" ? { system: draft.system } : {}),
+    ...(arch === undefined ? {} : { arch }),
+    ...(Object.keys(hardware).length === 0 ? {} : { hardware }),
     disks,
     ...(draft.source === "iso" && draft.iso ? { medium: draft.iso } : {}),
-    adapters: [{ attachment: { mode: draft.networkMode }, plugged: draft.networkMode !== "none" }],
+    ...(hasSeed(draft) ? { seed: seedOf(draft) } : {}),
+    adapters: [{ attachment: { mode: draft.networkMode }, plugged: draft.networkMode !== "none", ...(draft.adapterModel === "virtio" ? {} : { model: draft.adapterModel }) }],
   };
 }
 
-/** The step a finding belongs to. */
-export function stepOf(field: string): StepName {
-  if (field === "boot" || field.startsWith("boot.") || field === "medium") return "source";
-  if (field === "disks" || field.startsWith("disks.")) return "disk";
-  if (field === "adapters" || field.startsWith("adapters.")) return "network";
-  return "system";
+/** What of the draft decides which engine runs it. */
+export function needsOf(draft: Draft, systems: readonly GuestSystem[]): EngineNeeds {
+  const { boot, arch, hardware, disks = [], adapters = [], seed } = toSpec(draft, systems);
+  return { engine: draft.engine, memoryMiB: draft.memoryMiB, cpus: draft.cpus, boot, arch, hardware, disks, adapters, ...(seed === undefined ? {} : { seed: "seed" }) };
 }
 
-/** The findings shown at a step: its own; for a disk image the source step shows those of the first disk, where it was chosen. */
-export function findingsOf(step: StepName, findings: readonly Finding[], draft: Draft): Finding[] {
-  if (step === "review") return [...findings];
-  return findings.filter((finding) => {
-    if (draft.source === "disk" && finding.field === "disks.0") return step === "source";
-    return stepOf(finding.field) === step;
-  });
+/** The format that the copy of the image is converted to for the engine; undefined when it is copied as it is, or not at all. */
+export function convertedTo(draft: Draft, engine: EngineInfo | undefined): "raw" | "qcow2" | undefined {
+  if (draft.source !== "disk" || draft.imageMode !== "copy" || draft.inspection?.kind !== "disk" || engine === undefined) return undefined;
+  const { format } = draft.inspection;
+  const target = format !== "raw" && engine.capabilities.diskFormats.includes("qcow2") ? "qcow2" : "raw";
+  return format === target ? undefined : target;
 }
 
-/** Why the person cannot go on from this step, before anything is asked of the host. */
-export function missing(step: StepName, draft: Draft): string | undefined {
-  if (step === "source" && draft.source !== "starter" && !sourcePath(draft)) {
-    return draft.source === "iso" ? "Choose an ISO image first." : draft.source === "disk" ? "Choose a disk image first." : "Choose a kernel first.";
-  }
-  if (step === "system" && !draft.name.trim()) return "Give the machine a name first.";
-  return undefined;
+/** Why the image cannot be used where it is, before the host is asked. */
+export function linkRefusal(draft: Draft, engine: EngineInfo | undefined): string | undefined {
+  if (draft.inspection?.kind !== "disk" || engine === undefined) return undefined;
+  const formats: readonly string[] = engine.capabilities.diskFormats;
+  return formats.includes(draft.inspection.format) ? undefined : `${engine.label} uses ${formats.join(" and ")} images in place; this one is ${draft.inspection.format}.`;
+}
+
+function seedOf(draft: Draft): NonNullable<MachineSpecInput["seed"]> {
+  return {
+    user: draft.user,
+    ...(draft.password === "" ? {} : { password: draft.password }),
+    authorizedKeys: authorizedKeys(draft.keys),
+    ...(draft.hostname === "" ? {} : { hostname: draft.hostname }),
+  };
 }

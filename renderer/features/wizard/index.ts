@@ -1,2 +1,2 @@
 export { Wizard } from "./Wizard";
-export type { Source } from "./draft";
+export type { Source } from "./answers";

@@ -1,5 +1,5 @@
-import type { Finding, HostInfo, MachineInfo } from "../../../core/contract/model";
-import type { Draft } from "./draft";
+import type { EngineInfo, Finding, GuestSystem, HostInfo } from "../../../core/contract/model";
+import type { Draft } from "./answers";
 
 /** What every step gets. */
 export interface StepProps {
@@ -7,5 +7,7 @@ export interface StepProps {
   readonly change: (draft: Draft) => void;
   readonly findings: readonly Finding[];
   readonly host: HostInfo | undefined;
-  readonly machines: readonly MachineInfo[];
+  readonly systems: readonly GuestSystem[];
+  /** The engine that will run it; undefined while the host is not known. */
+  readonly engine: EngineInfo | undefined;
 }
