@@ -262,6 +262,7 @@ async function checkDiskSpecs(findings: Findings, specs: readonly DiskSpec[], en
     if (finding?.level === "error") continue;
     if (spec.mode === "copy") {
       copied += await allocatedBytes(spec.image);
+      if (spec.growTo !== undefined) checkNewDisk(findings, field, spec.growTo);
       continue;
     }
     const real = await realpath(spec.image);

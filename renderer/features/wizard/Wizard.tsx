@@ -45,7 +45,8 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
   const [startNow, setStartNow] = useState(true);
   const [creating, setCreating] = useState<string>();
   const { findings, checked } = useFindings(draft, systems);
-  const heading = useRef<HTMLElement>(null);
+  const frame = useRef<HTMLDivElement>(null);
+  const body = useRef<HTMLElement>(null);
   const engines = host?.engines;
 
   useEffect(() => {
@@ -67,7 +68,9 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
   const go = (to: StepName): void => {
     setStep(to);
     setSeen((before) => new Set([...before, to]));
-    heading.current?.scrollTo({ top: 0 });
+    // In a small window the whole wizard scrolls, in a large one the step alone.
+    frame.current?.scrollTo({ top: 0 });
+    body.current?.scrollTo({ top: 0 });
   };
   const next = (): void => {
     const following = stepNames[at + 1];
@@ -107,6 +110,7 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
   const props: StepProps = { draft, change, findings: stepFindings, host, systems, engine };
   return (
     <div
+      ref={frame}
       className="wizard"
       onKeyDown={(event) => {
         if (event.defaultPrevented || creating !== undefined) return;
@@ -133,7 +137,7 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
         <span className="grow" />
         <div className="s dim advice">Nothing is made before the last step. Esc leaves.</div>
       </nav>
-      <section className="body" ref={heading} aria-label={titles[step]}>
+      <section className="body" ref={body} aria-label={titles[step]}>
         {step === "source" && <SourceStep {...props} />}
         {step === "system" && <SystemStep {...props} />}
         {step === "disk" && <DiskStep {...props} />}

@@ -58,18 +58,25 @@ export function answered(draft: Draft, answers: Partial<Answers>): Draft {
 
 /** Another source. What was said about the file, and about disks beside it, was said about another machine. */
 export function withSource(draft: Draft, source: Source): Draft {
-  return { ...withoutFile(draft, ["diskBytes", "diskBus", "adapterModel"]), source };
+  return aboutItsFile({ ...withoutAnswers(draft, [...aboutFile, "diskBytes", "diskBus", "adapterModel"]), source });
 }
 
 /** The file the source is about was chosen. */
 export function withPath(draft: Draft, path: string): Draft {
+  if (path === sourcePath(draft)) return draft;
   const field = draft.source === "iso" ? "iso" : draft.source === "disk" ? "image" : "kernel";
-  return { ...withoutFile(draft), [field]: path };
+  return aboutItsFile({ ...withoutAnswers(draft, aboutFile), [field]: path });
 }
 
-function withoutFile(draft: Draft, further: readonly (keyof Answers)[] = []): Draft {
-  const forgotten: readonly string[] = ["system", "growTo", "login", ...further];
-  return { ...draft, own: Object.fromEntries(Object.entries(draft.own).filter(([answer]) => !forgotten.includes(answer))), inspection: undefined };
+const aboutFile: readonly (keyof Answers)[] = ["system", "growTo", "login"];
+
+function withoutAnswers(draft: Draft, forgotten: readonly string[]): Draft {
+  return { ...draft, own: Object.fromEntries(Object.entries(draft.own).filter(([answer]) => !forgotten.includes(answer))) };
+}
+
+/** What was found out about a file stays as long as the draft is about that file. */
+function aboutItsFile(draft: Draft): Draft {
+  return draft.inspection === undefined || draft.inspection.path === sourcePath(draft) ? draft : { ...draft, inspection: undefined };
 }
 
 /** The file was looked at. What comes late, about a file that is not wanted any more, is left. */

@@ -105,6 +105,8 @@ describe("checkSpec", () => {
     await expectFinding({ disks: [{ sizeBytes: GiB }, { sizeBytes: 21 * GiB }] }, "disks.1", "insufficient-resources");
     await expectFinding({ disks: [{ sizeBytes: 15 * GiB }] }, "disks.0", "disk-full", "warning");
     await writeFile(place("disk.img"), Buffer.concat([mbrDisk(512), Buffer.alloc(65_536, 1)]));
+    await expectFinding({ disks: [{ image: place("disk.img"), mode: "copy", growTo: 15 * GiB }] }, "disks.0", "disk-full", "warning");
+    await expectFinding({ disks: [{ image: place("disk.img"), mode: "copy", growTo: 25 * GiB }] }, "disks.0", "insufficient-resources");
     context = { ...context, facts: { ...context.facts, diskFreeBytes: 1000 } };
     await expectFinding({ disks: [{ image: place("disk.img"), mode: "copy" }] }, "disks", "disk-full");
   });

@@ -115,6 +115,13 @@ describe("the wizard's draft", () => {
     expect(withSuggestions(withPath(draft, "/b.raw"), full)).toMatchObject({ system: "other-amd64", growTo: null, login: "own" });
   });
 
+  it("knows a file still that is chosen once more", () => {
+    const draft = chosen("iso", "/d.iso", debianDisc);
+    expect(withPath(draft, "/d.iso").inspection).toBe(draft.inspection);
+    expect(withSource({ ...draft, image: "/d.iso" }, "disk").inspection).toBe(draft.inspection);
+    expect(withPath(draft, "/e.iso").inspection).toBeUndefined();
+  });
+
   it("boots a disk image as the first disk, an empty one behind it", () => {
     const draft = answered({ ...chosen("disk", "/a.raw", { kind: "disk", format: "raw" }), imageMode: "link" }, { diskBytes: 512, diskBus: "scsi" });
     expect(toSpec(draft, fakeSystems)).toMatchObject({ boot: { kind: "firmware", order: "disk" }, disks: [{ image: "/a.raw", mode: "link", bus: "scsi" }, { sizeBytes: 512, bus: "scsi" }] });
