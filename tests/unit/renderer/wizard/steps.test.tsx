@@ -93,8 +93,9 @@ describe("the wizard's screens", () => {
     await type("ISO image", "/isos/what.iso");
     await until(() => expect(page()).toContain("Not recognised"));
     expect(page()).toContain("“Other system, 64-bit”");
+    const field = await until(() => control("Guest system"));
+    field.focus();
     await type("Guest system", "windows");
-    const field = control("Guest system");
     await until(() => expect([...document.querySelectorAll("[role=option]")].map((option) => option.textContent)).toEqual(["Windows 11"]));
     expect(document.querySelector("[role=group][aria-label=Windows]")).not.toBeNull();
     field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
