@@ -92,11 +92,11 @@ export class UsageMeter implements Disposable {
     const { clock } = this.subject;
     this.leaseUntil = clock.monotonic() + leaseMs;
     if (!this.timer && !this.disposed) this.measure();
+    this.forgetOld();
     const newest = this.samples.at(-1)?.at;
     // Later than all there is: of a clock that was set back since.
     const from = since === undefined || newest === undefined || since > newest ? -Infinity : since;
-    const oldest = clock.now() - usageKeptMs;
-    return { samples: this.samples.filter(({ at }) => at > from && at > oldest), absent: { ...this.absent } };
+    return { samples: this.samples.filter(({ at }) => at > from), absent: { ...this.absent } };
   }
 
   dispose(): void {
@@ -146,7 +146,12 @@ export class UsageMeter implements Disposable {
     this.addDisks(sample);
     this.addGuest(sample);
     this.samples.push(sample);
-    while (this.samples[0] && this.samples[0].at <= at - usageKeptMs) this.samples.shift();
+    this.forgetOld();
+  }
+
+  private forgetOld(): void {
+    const oldest = this.subject.clock.now() - usageKeptMs;
+    while (this.samples[0] && this.samples[0].at <= oldest) this.samples.shift();
   }
 
   private addProcess(sample: UsageSample): void {

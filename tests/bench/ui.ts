@@ -1,10 +1,11 @@
 // `npm run bench -- ui [PART...]`: how fast the app itself is, in real Electron on a screen without a monitor.
-// Parts: start, console, list.
+// Parts: start, console, list, idle.
 
 import { readFile, rm } from "node:fs/promises";
 import { facts } from "../../electron/channels";
 import { measureConsole } from "./pieces/console";
 import { AppHome, DrivenApp, timeAppStart } from "./pieces/electronApp";
+import { idle } from "./pieces/idle";
 import { figure, median, milliseconds, quantile, rounded, runBench, say, type Figure, type Part } from "./pieces/report";
 import { workPerFrame } from "./pieces/trace";
 
@@ -113,4 +114,4 @@ async function measureList(app: DrivenApp): Promise<Figure[]> {
   }
 }
 
-void runBench("ui", [start, console_, list]);
+void runBench("ui", [start, console_, list, idle]);

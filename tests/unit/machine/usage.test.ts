@@ -145,6 +145,9 @@ describe("the use of a machine", () => {
     expect(meter.report(samples.at(-1)!.at).samples).toEqual([]);
     // Whoever's clock was ahead hears everything.
     expect(meter.report(subject.clock.now() + 3_600_000).samples).toHaveLength(samples.length);
+    // Nobody has watched since the lease ran out.
+    await subject.pass(usageKeptMs + 12_000);
+    expect(meter.report().samples).toEqual([]);
     meter.dispose();
   });
 

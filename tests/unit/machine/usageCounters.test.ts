@@ -34,7 +34,7 @@ describe("rates of counters", () => {
 describe("what a machine says of itself", () => {
   it("is read of disks by the device, the drive or the block node", () => {
     const stats = { rd_bytes: 1, wr_bytes: 2, rd_operations: 3, wr_operations: 4, flush_operations: 9 };
-    const counters = diskCounters([{ device: "", qdev: "/machine/peripheral/disk0/virtio-backend", "node-name": "disk0", stats }, { device: "disk1", "node-name": "disk1", stats }, { device: "", "node-name": "disk2", stats }]);
+    const counters = diskCounters([{ device: "ide0", qdev: "/machine/peripheral/disk0/virtio-backend", "node-name": "disk0", stats }, { device: "disk1", "node-name": "disk1", stats }, { device: "", "node-name": "disk2", stats }]);
     expect([...counters]).toEqual([
       ["/machine/peripheral/disk0/virtio-backend", [1, 2, 3, 4]],
       ["disk1", [1, 2, 3, 4]],
