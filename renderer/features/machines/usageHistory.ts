@@ -1,5 +1,5 @@
 import { usageIntervalMs, usageKeptMs, type UsageReport, type UsageSample } from "../../../core/contract/model";
-import { formatBytes } from "../../ui/format";
+import { formatBytes, plural } from "../../ui/format";
 
 /** What is known of a machine's last five minutes. */
 export const noHistory: UsageReport = { samples: [], absent: {} };
@@ -83,7 +83,7 @@ function memoryChart(samples: readonly UsageSample[], now: UsageSample | undefin
 function diskChart(samples: readonly UsageSample[], now: UsageSample | undefined, absent: Absent): Chart {
   const read: Series = { name: "read", of: ({ disk }) => disk?.readBytes };
   const written: Series = { name: "written", of: ({ disk }) => disk?.writtenBytes };
-  const operations = now?.disk ? [`${Math.round(now.disk.reads)} reads and ${Math.round(now.disk.writes)} writes a second`] : [];
+  const operations = now?.disk ? [`${plural(Math.round(now.disk.reads), "read")} and ${plural(Math.round(now.disk.writes), "write")} a second`] : [];
   return rateChart("Disk", [read, written], samples, now, absent.disk, operations);
 }
 

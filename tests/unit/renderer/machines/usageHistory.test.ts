@@ -46,7 +46,7 @@ describe("the charts of a machine's use", () => {
       ["Disk", "2 KB/s", "read", "3 MB/s written"],
       ["Network", "0.1 KB/s", "in", "0 out"],
     ]);
-    expect(charts(full)[2]?.description).toBe("Disk in the last five minutes: now 2 KB/s read, 3 MB/s written, 1 reads and 12 writes a second, at most 3 MB/s.");
+    expect(charts(full)[2]?.description).toBe("Disk in the last five minutes: now 2 KB/s read, 3 MB/s written, 1 read and 12 writes a second, at most 3 MB/s.");
     expect(charts(full, {}, 2)[0]).toMatchObject({ value: "25 %", of: "of 2 cores" });
   });
 
