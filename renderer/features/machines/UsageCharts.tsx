@@ -20,9 +20,11 @@ function LiveCharts({ id, cpus, memoryMiB }: { id: string; cpus: number; memoryM
   const history = useUsage(id);
   return (
     <section className="usage" aria-label="Usage in the last five minutes">
-      {chartsOf(history, { cpus, memoryMiB }).map((chart) => (
-        <ChartView key={chart.title} chart={chart} samples={history.samples} />
-      ))}
+      <div className="usage-charts">
+        {chartsOf(history, { cpus, memoryMiB }).map((chart) => (
+          <ChartView key={chart.title} chart={chart} samples={history.samples} />
+        ))}
+      </div>
     </section>
   );
 }
