@@ -13,26 +13,12 @@ const alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 
 let home: { path: string; remove(): Promise<void> };
 let app: RunningApp;
-const reader = new ScreenReader();
+let reader: ScreenReader;
 
 /** Runs the command line against the same home, as a person in a terminal would. */
 function terrarium(...args: string[]): string {
   return execFileSync(process.execPath, [join(process.cwd(), "out", "cli.cjs"), ...args], { encoding: "utf8", env: { ...process.env, TERRARIUM_HOME: home.path } });
 }
-
-beforeAll(async () => {
-  home = await temporaryHome();
-  app = await RunningApp.launch(home.path);
-});
-
-afterAll(async () => {
-  await app.kill();
-  for (const machine of JSON.parse(terrarium("list", "--json")) as { id: string; state: string }[]) {
-    if (["running", "paused", "starting", "stopping"].includes(machine.state)) terrarium("poweroff", machine.id);
-  }
-  terrarium("serve", "--stop");
-  await home.remove();
-});
 
 async function typeIntoScreen(page: Page, text: string): Promise<void> {
   await page.locator("[data-testid=guest-screen] canvas").click();
@@ -70,17 +56,36 @@ async function terminalShows(page: Page, pattern: RegExp, signal: AbortSignal): 
   return until(`${pattern} in the terminal`, async () => (await terminalText(page)).match(pattern) ?? undefined, signal);
 }
 
-describe("a person's first hour", () => {
+describe.each([
+  { engine: "the built-in emulator", choice: undefined, prefix: "" },
+  { engine: "QEMU", choice: /^QEMU/, prefix: "qemu-" },
+])("a person's first hour with $engine", ({ choice, prefix }) => {
+  beforeAll(async () => {
+    reader = new ScreenReader();
+    home = await temporaryHome();
+    app = await RunningApp.launch(home.path);
+  });
+
+  afterAll(async () => {
+    await app.kill();
+    for (const machine of JSON.parse(terrarium("list", "--json")) as { id: string; state: string }[]) {
+      if (["running", "paused", "starting", "stopping"].includes(machine.state)) terrarium("poweroff", machine.id);
+    }
+    terrarium("serve", "--stop");
+    await home.remove();
+  });
+
   it("is greeted, and taken through the wizard to a running machine in its console", async ({ signal }) => {
     await app.main.getByRole("heading", { name: "Grow your first machine" }).waitFor();
-    await picture(app.main, "first-run");
+    await picture(app.main, prefix + "first-run");
     await app.main.keyboard.press("Control+n");
     await app.main.getByRole("radio", { name: "Terrarium Linux" }).check();
     await app.main.getByRole("button", { name: "Continue to system" }).click();
     await app.main.getByLabel("Name").fill("garden");
+    if (choice) await app.main.getByRole("radiogroup", { name: "Engine" }).getByRole("radio", { name: choice }).check();
     await app.main.getByRole("button", { name: "Continue to disk" }).click();
     await app.main.getByRole("button", { name: "Continue to network" }).click();
-    await picture(app.main, "wizard");
+    await picture(app.main, prefix + "wizard");
     await app.main.getByRole("button", { name: "Continue to review" }).click();
     await app.main.getByRole("button", { name: "Create and start" }).click();
 
@@ -97,7 +102,7 @@ describe("a person's first hour", () => {
     }, signal);
     await typeIntoScreen(page, "echo answer-$((6*7)) on $(hostname)");
     expect(await screenShows(page, "answer-42 on garden", signal)).toContain("answer-42 on garden");
-    await picture(page, "console");
+    await picture(page, prefix + "console");
   });
 
   it("works in the serial terminal beside it, and keeps a file on the disk", async ({ signal }) => {
@@ -109,13 +114,13 @@ describe("a person's first hour", () => {
     await terminalShows(page, /^written-2$/m, signal);
     await typeIntoTerminal(page, "mount | grep -c ' /data '");
     await terminalShows(page, /^1$/m, signal);
-    await picture(page, "console-serial");
+    await picture(page, prefix + "console-serial");
   });
 
   it("leaves a counting program running, saves the machine by closing the app, and finds it saved", async ({ signal }) => {
     const page = await app.console("garden");
     await typeIntoTerminal(page, "(i=0; while :; do i=$((i+1)); echo $i > /tmp/count; sleep 0.2; done) & clear");
-    await picture(app.main, "overview");
+    await picture(app.main, prefix + "overview");
     await app.main.getByRole("button", { name: "Close" }).click();
     await app.main.getByRole("dialog").getByRole("button", { name: /^Save/ }).click();
     await app.ended();
