@@ -104,6 +104,8 @@ export interface LiveChanges {
   plugDisk?(disk: DiskConfig, folder: string, config: MachineConfig): { readonly commands: readonly MonitorCommand[]; readonly undo: readonly MonitorCommand[] };
   /** The guest is asked to let go of the disk (`ask`), and when it has, which `device` of a DEVICE_DELETED event says, the rest follows. */
   unplugDisk?(disk: DiskConfig): { readonly ask: MonitorCommand; readonly device: string; readonly then: readonly MonitorCommand[] };
+  /** Asks which disks' images are open; `ids` reads the answer. */
+  readonly openDisks?: { readonly ask: MonitorCommand; ids(answer: unknown): string[] };
   limitDisk?(disk: DiskConfig): MonitorCommand;
 }
 

@@ -4,6 +4,7 @@ import { TerrariumError } from "../contract/errors";
 import type { AcceleratorInfo, EngineCapabilities, EngineInfo, MachineConfig } from "../contract/model";
 import { adapterSlots, type Engine, type LaunchPlan, type LiveChanges } from "./engine";
 import { beforeStart, chipset, diskDevice, diskNode, limitDisk, machineType, qemuArgv, stateFacts, variablesFile } from "./qemuArgv";
+import { isRecord } from "./qmp";
 import type { QemuHost, QemuLookup } from "./qemuHost";
 import { explainQemu } from "./qemuWords";
 
@@ -116,6 +117,7 @@ const liveChanges: LiveChanges = {
     commands: [
       { execute: "blockdev-add", arguments: diskNode(disk, folder) },
       { execute: "device_add", arguments: diskDevice(disk, chipset(config)) },
+      ...(disk.limits === undefined ? [] : [limitDisk(disk)]),
     ],
     undo: [{ execute: "blockdev-del", arguments: { "node-name": disk.id } }],
   }),
@@ -124,5 +126,9 @@ const liveChanges: LiveChanges = {
     device: disk.id,
     then: [{ execute: "blockdev-del", arguments: { "node-name": disk.id } }],
   }),
+  openDisks: {
+    ask: { execute: "query-named-block-nodes", arguments: { flat: true } },
+    ids: (answer) => (Array.isArray(answer) ? answer.flatMap((node: unknown) => (isRecord(node) && typeof node["node-name"] === "string" ? [node["node-name"]] : [])) : []),
+  },
   limitDisk,
 };

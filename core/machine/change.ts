@@ -1,7 +1,8 @@
 import { TerrariumError } from "../contract/errors";
 import type { DiskConfig, MachineConfig, MachinePatch } from "../contract/model";
 import type { Engine } from "../engine/engine";
-import { changeDisks, type DiskChange, type ImageTools } from "./creation";
+import { QmpError } from "../engine/qmp";
+import { changeDisks, type ImageTools } from "./creation";
 import type { Machine } from "./machine";
 import { kindOfChange, patched, type ChangeKind } from "./settings";
 
@@ -41,40 +42,28 @@ function requirePluggable(config: MachineConfig, patch: MachinePatch): void {
 /** Changes settings that were allowed: in the running machine, where it runs, and in its file. Nothing is left half done. */
 export async function changeMachine(machine: Machine, config: MachineConfig, patch: MachinePatch, kind: ChangeKind, tools: ChangeTools): Promise<void> {
   const { engine, images, save } = tools;
-  if (kind.medium && machine.isLive && patch.medium !== undefined) await changeMedium(machine, patch.medium);
   const change = kind.disks ? await changeDisks(machine.folder, config, { add: patch.addDisks ?? [], remove: patch.removeDisks ?? [] }, images, { signal: new AbortController().signal, progress: () => undefined }) : undefined;
   const next = patched(config, patch, change?.disks ?? config.disks);
-  const live = change && machine.isLive ? new LiveDisks(machine, engine, config, next) : undefined;
+  const live = machine.isLive ? new LiveChange(machine, engine, config, next) : undefined;
   try {
-    await live?.apply();
+    if (kind.medium) await live?.changeMedium();
+    if (change) await live?.changeDisks();
+    if (kind.limits) await live?.changeLimits();
     await save(next);
   } catch (error) {
-    await undo(live, change);
+    // Files may only go when the running machine has let go of them.
+    await live?.undo();
+    await change?.undo();
     throw error;
   }
   await change?.commit();
   if (kind.links) await machine.current?.applyLinks();
-  const { limitDisk } = engine.live;
-  if (kind.limits && machine.isLive && limitDisk) await machine.live().tell(next.disks.map(limitDisk));
   machine.log.event(`settings changed: ${Object.keys(patch).join(", ")}`);
 }
 
-/** Files may only go when the running machine has let go of them. */
-async function undo(live: LiveDisks | undefined, change: DiskChange | undefined): Promise<void> {
-  await live?.undo();
-  await change?.undo();
-}
-
-async function changeMedium(machine: Machine, medium: string | null): Promise<void> {
-  const { qmp } = machine.live().session;
-  if (medium === null) await qmp.execute("eject", { id: "cd0", force: true });
-  else await qmp.execute("blockdev-change-medium", { id: "cd0", filename: medium, format: "raw", force: true });
-}
-
-/** Disks that come and go in a machine that runs. */
-class LiveDisks {
-  private readonly plugged: DiskConfig[] = [];
-  private readonly unplugged: DiskConfig[] = [];
+/** Changes of a machine that runs, with what takes them back. */
+class LiveChange {
+  private readonly undoing: (() => Promise<void>)[] = [];
 
   constructor(
     private readonly machine: Machine,
@@ -83,27 +72,54 @@ class LiveDisks {
     private readonly after: MachineConfig,
   ) {}
 
-  async apply(): Promise<void> {
+  async changeMedium(): Promise<void> {
+    await this.insert(this.after.drives[0]?.medium ?? null);
+    this.undoing.push(() => this.insert(this.before.drives[0]?.medium ?? null));
+  }
+
+  async changeDisks(): Promise<void> {
     for (const disk of this.before.disks) {
-      if (this.after.disks.some(({ id }) => id === disk.id)) continue;
+      if (this.after.disks.some((other) => isSameDisk(disk, other))) continue;
       await this.unplug(disk);
-      this.unplugged.push(disk);
+      this.undoing.push(() => this.plug(disk));
     }
     for (const disk of this.after.disks) {
-      if (this.before.disks.some(({ id }) => id === disk.id)) continue;
+      if (this.before.disks.some((other) => isSameDisk(disk, other))) continue;
       await this.plug(disk);
-      this.plugged.push(disk);
+      this.undoing.push(() => this.unplug(disk));
     }
   }
 
+  async changeLimits(): Promise<void> {
+    const { limitDisk } = this.engine.live;
+    if (!limitDisk) return;
+    for (const disk of this.after.disks) {
+      await this.machine.live().tell([limitDisk(disk)]);
+      const former = this.before.disks.find((other) => isSameDisk(disk, other));
+      if (former) this.undoing.push(() => this.machine.live().tell([limitDisk(former)]));
+    }
+  }
+
+  /** Takes back what was done, the latest first. From a machine process that is gone there is nothing to take. */
   async undo(): Promise<void> {
-    for (const disk of this.plugged.splice(0)) await this.unplug(disk);
-    for (const disk of this.unplugged.splice(0)) await this.plug(disk);
+    for (const step of this.undoing.splice(0).reverse()) {
+      const run = this.machine.current;
+      if (run === undefined || run.session.qmp.isClosed) return;
+      await step();
+    }
+  }
+
+  private async insert(medium: string | null): Promise<void> {
+    const { qmp } = this.machine.live().session;
+    if (medium === null) await qmp.execute("eject", { id: "cd0", force: true });
+    else await qmp.execute("blockdev-change-medium", { id: "cd0", filename: medium, format: "raw", "read-only-mode": "read-only", force: true });
   }
 
   private async plug(disk: DiskConfig): Promise<void> {
     const steps = this.engine.live.plugDisk?.(disk, this.machine.folder, this.after);
     if (!steps) throw new TerrariumError("unsupported", `${this.engine.info.label} cannot plug in a disk while the machine runs.`, "Shut the machine down first.");
+    // A host service that was killed while it plugged a disk has left it there, and nobody knows of it.
+    if (await this.isOpen(disk)) await this.unplug(disk);
     const run = this.machine.live();
     const [first, ...rest] = steps.commands;
     if (first) await run.tell([first]);
@@ -129,12 +145,26 @@ class LiveDisks {
       await run.tell([steps.ask]);
       await gone;
     } catch (error) {
-      if (!late.signal.aborted) throw error;
-      throw new TerrariumError("timeout", `The guest did not let go of ${disk.id} within ${unpluggingMs / 1000} seconds.`, "Unmount the disk in the guest and try again, or shut the machine down first.", { cause: error });
+      // A guest that was asked before may have let go of it since.
+      const wasGone = error instanceof QmpError && error.qmpClass === "DeviceNotFound";
+      if (!wasGone && !late.signal.aborted) throw error;
+      if (!wasGone) throw new TerrariumError("timeout", `The guest did not let go of ${disk.id} within ${unpluggingMs / 1000} seconds.`, "Unmount the disk in the guest and try again, or shut the machine down first.", { cause: error });
     } finally {
       timer.dispose();
       late.abort();
     }
-    await run.tell(steps.then);
+    if (await this.isOpen(disk)) await run.tell(steps.then);
   }
+
+  /** The machine process has the disk's image open. */
+  private async isOpen(disk: DiskConfig): Promise<boolean> {
+    const { openDisks } = this.engine.live;
+    if (!openDisks) return false;
+    return openDisks.ids(await this.machine.live().session.qmp.execute(openDisks.ask.execute, openDisks.ask.arguments)).includes(disk.id);
+  }
+}
+
+/** A disk whose place another one takes is not the same. */
+function isSameDisk(one: DiskConfig, other: DiskConfig): boolean {
+  return one.id === other.id && JSON.stringify(one.layers) === JSON.stringify(other.layers);
 }
