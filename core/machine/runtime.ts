@@ -18,8 +18,17 @@ export interface Runtime {
   /** Where machine processes keep compiled code for each other. */
   readonly codeCache: string;
   readonly version: string;
-  /** Looks for QEMU on this host. `runDir`: a folder that is gone when the computer starts again. */
-  findQemu(runDir: string, log: Log): Promise<QemuLookup>;
+  /** Looks for QEMU on this host. */
+  findQemu(looking: QemuSearch): Promise<QemuLookup>;
+}
+
+export interface QemuSearch {
+  /** A folder that is gone when the computer starts again: the answer is kept there. */
+  readonly runDir: string;
+  readonly log: Log;
+  /** Asks anew although an answer is kept. */
+  readonly fresh?: boolean;
+  readonly signal?: AbortSignal;
 }
 
 /** What of the running process the answer depends on; `process` itself is one. */
@@ -47,6 +56,6 @@ export function resolveRuntime(bundleDirectory: string, running: RunningProcess)
     guestDir: running.env.TERRARIUM_GUEST_DIR || join(root, ".cache", "starter"),
     codeCache: join(root, ".cache", "emulator"),
     version,
-    findQemu: (runDir, log) => findQemu({ env: running.env, platform: process.platform, cacheFile: join(runDir, "qemu.json"), log }),
+    findQemu: ({ runDir, ...options }) => findQemu({ env: running.env, platform: process.platform, cacheFile: join(runDir, "qemu.json"), ...options }),
   };
 }

@@ -57,6 +57,7 @@ export class Service {
   /** What was found of QEMU; absent while nobody has looked. */
   private qemu: QemuLookup | undefined;
   private lookingForQemu: Promise<void> | undefined;
+  private readonly closing = new AbortController();
   private readonly clock: Clock = systemClock();
   private readonly edits: FolderWatch;
   private starter: Starter = { info: { ready: false } };
@@ -135,6 +136,8 @@ export class Service {
   /** Ends what runs here. Machine processes live on. */
   async close(): Promise<void> {
     this.edits.dispose();
+    this.closing.abort();
+    await this.lookingForQemu;
     await this.jobs.settle();
     await Promise.all([this.recovering, this.releasing]);
     await Promise.all([...this.machines.values()].map((machine) => machine.release()));
@@ -147,7 +150,7 @@ export class Service {
   private readonly handlers: Handlers = {
     "host.info": () => this.hostInfo(),
     "host.doctor": async () => {
-      await Promise.all([this.readStarter(), this.lookForQemu()]);
+      await Promise.all([this.readStarter(), this.lookForQemu(true)]);
       return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: [v86Info], qemu: this.qemu ? doctorChecks(this.qemu) : [] });
     },
     "host.systems": async () => [...systems],
@@ -390,16 +393,16 @@ export class Service {
     };
   }
 
-  /** Looks for QEMU. Never rejects: what is wrong with it is the engine's problem. */
-  private lookForQemu(): Promise<void> {
+  /** Looks for QEMU; `fresh`: tries anew what works. Never rejects: what is wrong with it is the engine's problem. */
+  private lookForQemu(fresh = false): Promise<void> {
     const look = async (): Promise<void> => {
       try {
-        this.qemu = await this.runtime.findQemu(this.home.runDir, this.log.child("qemu"));
+        this.qemu = await this.runtime.findQemu({ runDir: this.home.runDir, log: this.log.child("qemu"), fresh, signal: this.closing.signal });
       } catch (error) {
         this.log.error("looking for QEMU failed", error);
         this.qemu = { ok: false, error: toErrorData(error) };
       }
-      this.engines.setQemu(qemuEngine(this.qemu));
+      if (!this.closing.signal.aborted) this.engines.setQemu(qemuEngine(this.qemu));
     };
     return (this.lookingForQemu = look());
   }

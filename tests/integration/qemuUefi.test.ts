@@ -21,7 +21,7 @@ describe("a machine with UEFI that starts Debian's kernel from a CD", () => {
     await shell.until(cloudGuestReady);
   };
   const template = async (): Promise<{ path: string; hash: string }> => {
-    const qemu = await realRuntime.findQemu(files, silentLog);
+    const qemu = await realRuntime.findQemu({ runDir: files, log: silentLog });
     if (!qemu.ok || qemu.value.firmware === undefined) throw new Error("there is no UEFI firmware");
     const path = qemu.value.firmware.variables;
     return { path, hash: createHash("sha256").update(await readFile(path)).digest("hex") };

@@ -17,7 +17,7 @@ export const realRuntime: Runtime = {
   guestDir: process.env["TERRARIUM_GUEST_DIR"] ?? join(checkout, ".cache", "starter"),
   codeCache: join(checkout, ".cache", "emulator"),
   version: "0.0.0-test",
-  findQemu: (runDir, log) => findQemu({ env: process.env, platform: process.platform, cacheFile: join(runDir, "qemu.json"), log }),
+  findQemu: ({ runDir, ...options }) => findQemu({ env: process.env, platform: process.platform, cacheFile: join(runDir, "qemu.json"), ...options }),
 };
 
 /** A home of its own, and a host service on it that can be closed and opened again. Disposing ends every machine. */
