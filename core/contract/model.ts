@@ -68,13 +68,16 @@ export type DiskConfig = z.infer<typeof DiskConfig>;
 export const DriveConfig = z.object({ id: z.literal("cd0"), medium: z.string().nullable() });
 export type DriveConfig = z.infer<typeof DriveConfig>;
 
+/** A word of a command line. The system cuts one at a zero byte. */
+const argument = z.string().regex(/^[^\0]*$/, "it has a zero byte, which no command line can");
+
 export const BootConfig = z.discriminatedUnion("kind", [
   /** The starter guest that comes with Terrarium. */
   z.object({ kind: z.literal("starter") }),
   /** The firmware boots from a disk or a CD. */
   z.object({ kind: z.literal("firmware"), order: z.enum(["disk", "cd"]) }),
   /** A Linux kernel given by path. */
-  z.object({ kind: z.literal("kernel"), kernel: z.string().min(1), initrd: z.string().min(1).optional(), cmdline: z.string().max(2000) }),
+  z.object({ kind: z.literal("kernel"), kernel: z.string().min(1), initrd: z.string().min(1).optional(), cmdline: argument.max(2000) }),
 ]);
 export type BootConfig = z.infer<typeof BootConfig>;
 
@@ -102,7 +105,7 @@ export const HardwareConfig = z
     /** What the guest takes its battery-backed clock to show. */
     clock: z.enum(["utc", "local"]),
     /** Arguments added to QEMU's command line as they are. Unsupported: they can break the machine. */
-    extraArguments: z.array(z.string().min(1).max(2000)).max(64),
+    extraArguments: z.array(argument.min(1).max(2000)).max(64),
   })
   .partial();
 export type HardwareConfig = z.infer<typeof HardwareConfig>;

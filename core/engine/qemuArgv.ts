@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { TerrariumError } from "../contract/errors";
 import type { Chipset, DiskConfig, MachineConfig } from "../contract/model";
 import { sandboxArgument } from "./accelerator";
+import { refusedArgument } from "./extraArguments";
 import { adapterSlots, layerFile, type LaunchContext, type MonitorCommand } from "./engine";
 
 /*
@@ -64,6 +65,8 @@ export function qemuArgv(config: MachineConfig, context: LaunchContext, qemu: Qe
     args.push("-device", json({ driver: adapter.model === "e1000" ? "e1000" : "virtio-net-pci", id: `net${slot}`, netdev: `cable${slot}`, mac: adapter.mac, bus: slotBus(chipset(config), `net${slot}`), romfile: "" }));
   }
   if (context.incoming) args.push("-incoming", "defer");
+  const not = refusedArgument(extraArguments);
+  if (not) throw new TerrariumError("invalid-input", `The extra argument ${not.argument} is refused: ${not.because}.`, "Take it out of the machine's extra arguments.");
   args.push(...extraArguments);
   return args;
 }
@@ -74,9 +77,20 @@ export function beforeStart(config: MachineConfig, links: readonly boolean[]): M
   return [...pulled, ...config.disks.filter((disk) => disk.limits !== undefined).map(limitDisk)];
 }
 
-/** Everything a saved state depends on that the configuration leaves to the host. */
+/** Everything a saved state depends on that the configuration leaves to the host, and the hardware that QEMU would not load it into. */
 export function stateFacts(config: MachineConfig, qemu: QemuFacts): Record<string, string> {
-  return { "machine type": machineType(config, qemu), "CPU model": cpuModel(config, qemu), accelerator: qemu.accelerator.id, "extra arguments": (config.hardware?.extraArguments ?? []).join(" ") };
+  const { firmware = "bios", extraArguments = [] } = config.hardware ?? {};
+  return {
+    "machine type": machineType(config, qemu),
+    "CPU model": cpuModel(config, qemu),
+    "CPU topology": topology(config),
+    accelerator: qemu.accelerator.id,
+    firmware: firmware.toUpperCase(),
+    ...Object.fromEntries(config.disks.map((disk) => [`bus of ${disk.id}`, disk.bus ?? "virtio"])),
+    ...Object.fromEntries(config.adapters.map((adapter, slot) => [`model of adapter ${slot}`, adapter.model ?? "virtio"])),
+    "disc for cloud-init": config.seed ?? "",
+    "extra arguments": extraArguments.join(" "),
+  };
 }
 
 /** A disk as block nodes: every layer is named, so that no image says itself what lies under it. */

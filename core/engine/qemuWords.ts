@@ -54,6 +54,12 @@ const sayings: readonly Saying[] = [
     remedy: "Install the QEMU it was made with or a newer one, or choose another machine version in its settings.",
   },
   {
+    says: /load of migration failed|error while loading state|Unknown savevm section|Not a migration stream|Missing section footer/,
+    code: "engine-failed",
+    means: () => "Its saved state is damaged, or was saved on other hardware.",
+    remedy: "Put back what was changed since it was saved, or discard the saved state.",
+  },
+  {
     says: /(?:failed to set MSR|kvm run failed|Could not access KVM kernel module|failed to initialize kvm|invalid accelerator|no accelerator found)/i,
     code: "unavailable",
     means: () => "Hardware acceleration failed on this computer.",

@@ -7,6 +7,7 @@ import { TerrariumError, type ErrorCode } from "../contract/errors";
 import type { BootConfig, DiskSpec, EngineInfo, Finding, HostInfo, MachineConfig, MachinePatch, MachineSpec } from "../contract/model";
 import { allocatedBytes } from "../storage/sparseCopy";
 import { errno, isMissing } from "../storage/fileErrors";
+import { refusedArgument } from "../engine/extraArguments";
 import { comparable } from "./folderName";
 import type { HostFacts } from "./hostFacts";
 import type { RegisteredMachine } from "./machineFolders";
@@ -91,7 +92,7 @@ export async function checkPatch(machine: RegisteredMachine & { readonly config:
   if (patch.memoryMiB !== undefined) checkMemoryForHost(findings, patch.memoryMiB, engine);
   if (patch.boot !== undefined || patch.memoryMiB !== undefined) await checkBoot(findings, boot, after.memoryMiB, engine);
   const removed = patch.removeDisks ?? [];
-  for (const id of removed) if (!config.disks.some((disk) => disk.id === id)) findings.error("disks", "not-found", `"${config.name}" has no disk ${id}.`, `Its disks are: ${config.disks.map((disk) => disk.id).join(", ") || "none"}.`);
+  for (const id of [...removed, ...(patch.disks ?? []).map((disk) => disk.id)]) if (!config.disks.some((disk) => disk.id === id)) findings.error("disks", "not-found", `"${config.name}" has no disk ${id}.`, `Its disks are: ${config.disks.map((disk) => disk.id).join(", ") || "none"}.`);
   const added = patch.addDisks ?? [];
   if (engine && added.length > 0) checkCount(findings, "disks", config.disks.filter((disk) => !removed.includes(disk.id)).length + added.length, engine.capabilities.maxDisks);
   await checkDiskSpecs(findings, added, engine);
@@ -155,7 +156,9 @@ function checkHardware(findings: Findings, machine: EngineNeeds, engine: EngineI
     const missing = engine.capabilities.firmwares.length < 2 && field === "hardware.firmware" && engine.capabilities.ownFirmware;
     findings.error(field, "unsupported", `${engine.label} cannot give the machine ${what}${missing ? " on this computer: it is not installed" : ""}.`, missing ? "Install UEFI firmware for QEMU (Debian, Ubuntu: ovmf; Fedora: edk2-ovmf), or choose BIOS." : "Leave it out, or choose another engine.");
   }
-  const { topology } = machine.hardware ?? {};
+  const { topology, extraArguments = [] } = machine.hardware ?? {};
+  const not = engine.capabilities.expertSettings ? refusedArgument(extraArguments) : undefined;
+  if (not) findings.error("hardware.extraArguments", "invalid-input", `The extra argument ${not.argument} is refused: ${not.because}.`, "Take it out.");
   if (topology && topology.sockets * topology.cores * topology.threads !== machine.cpus) {
     findings.error("hardware.topology", "invalid-input", `${topology.sockets} sockets with ${topology.cores} cores of ${topology.threads} threads are not ${machine.cpus} processors.`, "Make the numbers fit, or leave the topology out.");
   }

@@ -48,9 +48,6 @@ export function savedDifference(saved: SavedFacts, now: SavedFacts): string | un
   if (saved.engine !== now.engine) return `it was saved on the engine ${saved.engine} and would run on ${now.engine}`;
   if (saved.memoryMiB !== now.memoryMiB) return `it had ${formatSize(saved.memoryMiB * MiB)} of memory and has ${formatSize(now.memoryMiB * MiB)} now`;
   if (saved.cpus !== undefined && saved.cpus !== now.cpus) return `it had ${saved.cpus} processors and has ${now.cpus} now`;
-  for (const [name, value] of Object.entries(saved.engineFacts)) {
-    if (now.engineFacts[name] !== value) return `its ${name} was ${value || "none"} and is ${now.engineFacts[name] || "none"} now`;
-  }
   if (saved.boot !== now.boot) return `it had booted ${saved.boot} and is set to ${now.boot} now`;
   if (saved.disks.length !== now.disks.length) return `it had ${saved.disks.length} disks and has ${now.disks.length} now`;
   for (const [index, disk] of saved.disks.entries()) {
@@ -64,6 +61,9 @@ export function savedDifference(saved: SavedFacts, now: SavedFacts): string | un
     if (now.macs[index] !== undefined && now.macs[index] !== mac) return `its adapter ${index} had the address ${mac} and has ${now.macs[index]} now`;
   }
   if (now.macs.length < saved.macs.length) return `it had ${saved.macs.length} adapters and has ${now.macs.length} now`;
+  for (const [name, value] of Object.entries(saved.engineFacts)) {
+    if (now.engineFacts[name] !== value) return `its ${name} was ${value || "none"} and is ${now.engineFacts[name] || "none"} now`;
+  }
   return undefined;
 }
 

@@ -80,7 +80,7 @@ export async function comeUp(start: StartUp): Promise<void> {
   await makeNeededFiles(plan.files, start.imageTool, signal);
   const begun: { record?: RunRecord; written?: Promise<void> } = {};
   await endOrphan(start.sockets, join(logs, "serial0.log"), { clock, log: around.log });
-  const logBytes = await sizeOf(engineLog);
+  const said = { engine, config, engineLog, logBytes: await sizeOf(engineLog) };
   const session = await Session.launch(plan, start.sockets, {
     engineLog,
     signal,
@@ -91,7 +91,7 @@ export async function comeUp(start: StartUp): Promise<void> {
       begun.written.catch((error: unknown) => void error); // Awaited below.
     },
   }).catch(async (error: unknown) => {
-    throw signal.aborted ? error : await explained(error, { engine, config, engineLog, logBytes });
+    throw signal.aborted ? error : await explained(error, said);
   });
   if (!begun.record) throw new TerrariumError("internal", "A machine process was started that nobody heard of.");
   const run = new Run(session, begun.record, around);
@@ -111,7 +111,7 @@ export async function comeUp(start: StartUp): Promise<void> {
       try {
         await unlessGone(loadState(session.qmp, origin.file, route, signal));
       } catch (error) {
-        throw stateFault(error, true);
+        throw stateFault(await explained(error, said), true);
       }
       watch.lap("state");
     }

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { machineSockets, type LaunchContext } from "../../../core/engine/engine";
 import { beforeStart, diskNode, limitDisk, qemuArgv, stateFacts, type QemuFacts } from "../../../core/engine/qemuArgv";
 import type { MachineConfig } from "../../../core/contract/model";
+import { savedDifference, savedFacts, type SavedFacts } from "../../../core/machine/saved";
 import { makeConfig, oneDisk } from "../../support/machineConfig";
 
 const context: LaunchContext = {
@@ -174,8 +175,31 @@ describe("what QEMU is told before the guest runs", () => {
   });
 });
 
+describe("extra arguments", () => {
+  it("come last, as they are", () => {
+    expect(argv({ hardware: { extraArguments: ["-device", "edu", "-d", "guest_errors"] } }).slice(-4)).toEqual(["-device", "edu", "-d", "guest_errors"]);
+  });
+
+  it.each([["-netdev", "user,id=x"], ["--nic", "user"], ["-net", "tap"], ["-daemonize"], ["-pidfile", "/tmp/other"], ["-incoming", "tcp:127.0.0.1:4999"], ["-sandbox", "off"], ["-readconfig", "/tmp/file"]])("are refused when they are %s", (...extraArguments) => {
+    expect(() => argv({ hardware: { extraArguments } })).toThrow(expect.objectContaining({ code: "invalid-input", message: expect.stringContaining(`extra argument ${extraArguments[0]} is refused`) as string }) as Error);
+  });
+});
+
 describe("what a saved state depends on", () => {
   it("is everything that the configuration leaves to the host", () => {
-    expect(stateFacts(makeConfig(), qemu)).toEqual({ "machine type": "pc-q35-7.2", "CPU model": "max", accelerator: "tcg", "extra arguments": "" });
+    expect(stateFacts(makeConfig({ adapters: [] }), qemu)).toEqual({ "machine type": "pc-q35-7.2", "CPU model": "max", "CPU topology": "cpus=1,sockets=1,cores=1,threads=1,maxcpus=1", accelerator: "tcg", firmware: "BIOS", "disc for cloud-init": "", "extra arguments": "" });
+  });
+
+  it("is the hardware that QEMU would not load it into", () => {
+    const before = makeConfig({ disks: oneDisk, adapters: [adapter] });
+    const differs = (patch: Partial<MachineConfig>): string | undefined => savedDifference(facts(before), facts({ ...before, ...patch }));
+    const facts = (config: MachineConfig): SavedFacts => savedFacts(config, { id: "qemu", facts: stateFacts(config, qemu) }, { savedAt: 1, identified: true });
+    expect(differs({})).toBeUndefined();
+    expect(differs({ disks: oneDisk.map((disk) => ({ ...disk, bus: "sata" as const })) })).toBe("its bus of disk0 was virtio and is sata now");
+    expect(differs({ adapters: [{ ...adapter, model: "e1000" }] })).toBe("its model of adapter 0 was virtio and is e1000 now");
+    expect(differs({ hardware: { firmware: "uefi" } })).toBe("its firmware was BIOS and is UEFI now");
+    expect(differs({ hardware: { topology: { sockets: 1, cores: 1, threads: 1 } } })).toBeUndefined();
+    expect(differs({ seed: "seed/seed.iso" })).toBe("its disc for cloud-init was none and is seed/seed.iso now");
+    expect(differs({ adapters: [] })).toBe("it had 1 adapters and has 0 now");
   });
 });

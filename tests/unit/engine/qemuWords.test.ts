@@ -16,6 +16,8 @@ describe("what QEMU says when it gives up", () => {
     ["can't apply global max-x86_64-cpu.nonsense=on: Property 'max-x86_64-cpu.nonsense' not found", "invalid-input", /max-x86_64-cpu\.nonsense/],
     ["unsupported machine type: \"pc-q35-99.0\"", "unsupported", /pc-q35-99\.0/],
     ["error: failed to set MSR 0x480 to 0x0", "unavailable", /Hardware acceleration failed/],
+    ["error while loading state for instance 0x0 of device '0000:00:01.0:00.0/virtio-blk'", "engine-failed", /saved state is damaged/],
+    ["load of migration failed: Input/output error", "engine-failed", /saved state is damaged/],
     ["-nonsense: invalid option", "invalid-input", /-nonsense/],
   ])("%s", (line, code, message) => {
     const explained = explainQemu(said(line));

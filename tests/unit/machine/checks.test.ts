@@ -90,6 +90,7 @@ describe("checkSpec", () => {
     await expectFinding({ engine: "v86", adapters: [{ attachment: { mode: "none" }, model: "e1000" }] }, "adapters.0", "unsupported");
     context = { ...context, resolveEngine: () => ({ ...qemuInfo, available: true }) };
     await expectFinding({ cpus: 3, hardware: { topology: { sockets: 1, cores: 2, threads: 1 } } }, "hardware.topology", "invalid-input");
+    await expectFinding({ hardware: { extraArguments: ["-device", "edu", "-netdev", "user,id=x"] } }, "hardware.extraArguments", "invalid-input");
   });
 
   it("warns of more processors than the host has", async () => {
@@ -177,6 +178,7 @@ describe("checkPatch", () => {
 
   it("checks disks that are added and removed", async () => {
     const machine = machineOf(makeConfig({ disks: oneDisk }));
+    expect(await checkPatch(machine, { disks: [{ id: "disk3", limits: { bytesPerSecond: 4096 } }] }, context)).toMatchObject([{ field: "disks", code: "not-found", message: expect.stringContaining("disk3") as string }]);
     expect(await checkPatch(machine, { removeDisks: ["disk1"] }, context)).toMatchObject([{ field: "disks", code: "not-found", remedy: expect.stringContaining("disk0") as string }]);
     expect(await checkPatch(machine, { addDisks: Array.from({ length: 4 }, () => ({ sizeBytes: 512 })) }, context)).toMatchObject([{ field: "disks", code: "unsupported" }]);
     expect(await checkPatch(machine, { addDisks: [{ image: "/nowhere", mode: "copy" }], medium: "/nowhere" }, context)).toMatchObject([{ field: "disks.0" }, { field: "medium" }]);
