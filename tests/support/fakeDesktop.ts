@@ -2,7 +2,7 @@ import { Preferences, type CloseAnswer, type DesktopApi, type HostConnectionStat
 import type { ErrorData } from "../../core/contract/errors";
 import type { DoctorCheck, EngineInfo, FileInspection, Finding, GuestSystem, HostInfo, JobInfo, MachineConfig, MachineInfo, TrashEntry, UsageReport } from "../../core/contract/model";
 import type { HostEvent, ProcedureInput, ProcedureName, ProcedureOutput, StreamRequest } from "../../core/contract/procedures";
-import { refusal, type MachineCommand } from "../../core/contract/states";
+import { isLive, refusal, type MachineCommand } from "../../core/contract/states";
 
 /*
  * A desktop in memory, for tests of the windows: it keeps machines in a list, moves them between states as the real
@@ -122,6 +122,7 @@ export class FakeDesktop implements DesktopApi {
   doctor: DoctorCheck[] = [];
   /** What `machine.usage` answers. */
   usage: (since: number | undefined) => UsageReport = () => ({ samples: [], absent: {} });
+  commandLine: string[] = ["qemu-system-x86_64", "-name", "guest=a"];
   /** What `machine.check` answers. */
   findings: (input: ProcedureInput<"machine.check">) => Finding[] = () => [];
   /** What `media.inspect` answers. */
@@ -263,8 +264,6 @@ export class FakeDesktop implements DesktopApi {
     "host.doctor": () => this.doctor,
     "host.systems": () => this.systems,
     "host.stop": () => ({}),
-    "machine.setBalloon": ({ id, memoryMiB }) => (this.legal("setBalloon", id), this.update(id, { balloonMiB: memoryMiB }), {}),
-    "machine.commandLine": ({ id }) => ({ live: this.machine(id).state === "running", command: ["emulator", "-name", this.machine(id).name] }),
     "machine.list": () => [...this.machines.values()],
     "machine.get": ({ id }) => this.machine(id),
     "machine.check": (input) => this.findings(input),
@@ -276,9 +275,13 @@ export class FakeDesktop implements DesktopApi {
     },
     "machine.set": ({ id, patch }) => {
       const before = this.machine(id);
-      if (Object.keys(patch).some((key) => !["name", "group", "notes"].includes(key))) this.legal("configure", id);
-      const { group, addDisks: _added, removeDisks: _removed, disks: _disks, medium: _medium, system, arch, ...rest } = patch;
-      const config: MachineConfig = { ...before.config!, ...rest, ...(group === undefined ? {} : { group: group ?? undefined }), ...(system === undefined ? {} : { system: system ?? undefined }), ...(arch === undefined ? {} : { arch: arch ?? undefined }) };
+      if (Object.keys(patch).some((key) => !["name", "group", "notes", "disks", "addDisks"].includes(key))) this.legal("configure", id);
+      const { group, addDisks: _added, removeDisks: _removed, medium: _medium, system, arch, disks: changes = [], ...rest } = patch;
+      const disks = before.config!.disks.map((disk) => {
+        const { limits = disk.limits, bus = disk.bus } = changes.find((other) => other.id === disk.id) ?? {};
+        return { ...disk, bus, limits: limits ?? undefined };
+      });
+      const config: MachineConfig = { ...before.config!, ...rest, disks, ...(group === undefined ? {} : { group: group ?? undefined }), ...(system === undefined ? {} : { system: system ?? undefined }), ...(arch === undefined ? {} : { arch: arch ?? undefined }) };
       return this.update(id, { name: config.name, config });
     },
     "machine.start": ({ id }) => {
@@ -332,6 +335,12 @@ export class FakeDesktop implements DesktopApi {
       return {};
     },
     "machine.usage": ({ since }) => this.usage(since),
+    "machine.setBalloon": ({ id, memoryMiB }) => {
+      const machine = this.legal("setBalloon", id);
+      this.update(id, { balloonMiB: memoryMiB < machine.config!.memoryMiB ? memoryMiB : undefined });
+      return {};
+    },
+    "machine.commandLine": ({ id }) => ({ live: isLive(this.machine(id).state), command: this.commandLine }),
     "machine.log": ({ log }) => ({ text: log === "events" ? "2026-11-22T14:02:11.000Z started from a pre-booted state\n2026-11-22T14:02:12.000Z the guest's agent answers\n" : "", truncated: false }),
     "job.list": () => this.jobs,
     "job.cancel": ({ id }) => {

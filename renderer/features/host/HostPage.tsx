@@ -10,6 +10,7 @@ import { Button } from "../../ui/Button";
 import { formatBytes, formatMiB, plural } from "../../ui/format";
 import { Page } from "../../ui/Page";
 import { attempt } from "../../ui/toasts";
+import { grouped, summary } from "./checkGroups";
 
 const marks = {
   ok: { icon: CheckCircle, colour: "var(--run)", word: "in order" },
@@ -52,29 +53,40 @@ export default function HostPage({ windowButtons }: { windowButtons: React.React
           <dd>
             {host.engines.map((engine) => (
               <div key={engine.id}>
-                {engine.label}
-                <span className="faint">, {engine.available ? `up to ${plural(engine.capabilities.maxCpus, "processor")} and ${formatMiB(engine.capabilities.maxMemoryMiB)}` : (engine.problem?.message ?? "not available")}</span>
+                {engine.label}{engine.version !== undefined && ` ${engine.version}`}
+                <span className="faint">{engine.accelerator && ` on ${engine.accelerator.label}`}, {engine.available ? `up to ${plural(engine.capabilities.maxCpus, "processor")} and ${formatMiB(engine.capabilities.maxMemoryMiB)}` : (engine.problem?.message ?? "not available")}</span>
               </div>
             ))}
           </dd>
         </dl>
       )}
-      <h2 className="h3">What machines need</h2>
-      <ul className="list" aria-busy={busy}>
-        {(checks ?? []).map((check) => {
-          const { icon: Drawing, colour, word } = marks[check.status];
-          return (
-            <li key={check.id}>
-              <span className="status"><Drawing className="ic" color={colour} role="img" aria-label={word} /></span>
-              <div className="grow selectable">
-                <div className="title">{check.title}</div>
-                <div className="s dim">{check.detail}</div>
-                {check.remedy !== undefined && <div className="s" style={{ marginTop: 2 }}>{check.remedy}</div>}
-              </div>
-            </li>
-          );
-        })}
-      </ul>
+      <div aria-busy={busy}>
+        {checks && <p className="s dim" role="status" style={{ marginBottom: 18 }}>{summary(checks)}</p>}
+        {grouped(checks ?? [], host?.engines ?? []).map(({ title, checks: members }) => (
+          <section key={title} aria-label={title} style={{ marginBottom: 22 }}>
+            <h2 className="h3">{title}</h2>
+            <ul className="list">
+              {members.map((check) => (
+                <Check key={check.id} check={check} />
+              ))}
+            </ul>
+          </section>
+        ))}
+      </div>
     </Page>
+  );
+}
+
+function Check({ check }: { check: DoctorCheck }) {
+  const { icon: Drawing, colour, word } = marks[check.status];
+  return (
+    <li>
+      <span className="status"><Drawing className="ic" color={colour} role="img" aria-label={word} /></span>
+      <div className="grow selectable">
+        <div className="title">{check.title}</div>
+        <div className="s dim" style={{ overflowWrap: "anywhere" }}>{check.detail}</div>
+        {check.remedy !== undefined && <div className="s" style={{ marginTop: 2, overflowWrap: "anywhere" }}>{check.remedy}</div>}
+      </div>
+    </li>
   );
 }

@@ -1,10 +1,11 @@
 import { ArrowsClockwise } from "@phosphor-icons/react/dist/csr/ArrowsClockwise";
-import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 import type { MachineInfo } from "../../../core/contract/model";
 import { call } from "../../api/client";
 import { Button } from "../../ui/Button";
 import { Problem } from "../../ui/Problem";
 import { Segments } from "../../ui/Segments";
+import { CommandLine } from "./CommandLine";
 
 type LogName = "events" | "serial0" | "engine";
 const logs = [
@@ -12,6 +13,8 @@ const logs = [
   { id: "serial0", label: "Serial port" },
   { id: "engine", label: "Engine" },
 ] as const;
+type ViewName = LogName | "command";
+const views = [...logs, { id: "command", label: "Command line" }] as const;
 const about: Readonly<Record<LogName, string>> = {
   events: "What happened to the machine.",
   serial0: "What the guest wrote to its first serial port.",
@@ -19,9 +22,21 @@ const about: Readonly<Record<LogName, string>> = {
 };
 const refreshMs = 2_000;
 
-/** The machine's logs, their ends; read again while they are looked at. */
+/** The machine's logs, and the command line of its process. */
 export default function Logs({ machine }: { machine: MachineInfo }) {
-  const [log, setLog] = useState<LogName>("events");
+  const [view, setView] = useState<ViewName>("events");
+  const segments = <Segments<ViewName> label="Log" options={views} value={view} onChange={setView} />;
+  if (view !== "command") return <div className="logs"><Log machine={machine} log={view} segments={segments} /></div>;
+  return (
+    <div className="logs">
+      <div className="row">{segments}</div>
+      <CommandLine machine={machine} />
+    </div>
+  );
+}
+
+/** The end of a log; read again while it is looked at. */
+function Log({ machine, log, segments }: { machine: MachineInfo; log: LogName; segments: ReactNode }) {
   const [content, setContent] = useState<{ text: string; truncated: boolean } | undefined>();
   const [problem, setProblem] = useState<{ message: string; remedy?: string | undefined } | undefined>();
   const scroller = useRef<HTMLPreElement>(null);
@@ -53,9 +68,9 @@ export default function Logs({ machine }: { machine: MachineInfo }) {
   }, [content]);
 
   return (
-    <div className="logs">
+    <>
       <div className="row" style={{ gap: 12 }}>
-        <Segments<LogName> label="Log" options={logs} value={log} onChange={setLog} />
+        {segments}
         <span className="s faint grow trunc">{about[log]}{content?.truncated ? " Only its end is shown." : ""}</span>
         <Button small look="quiet" icon={ArrowsClockwise} aria-label="Read again" onClick={() => void read()} />
       </div>
@@ -75,7 +90,7 @@ export default function Logs({ machine }: { machine: MachineInfo }) {
           {content === undefined ? "" : content.text === "" ? <span className="faint">Nothing yet.</span> : plain(content.text)}
         </pre>
       )}
-    </div>
+    </>
   );
 }
 

@@ -1,17 +1,17 @@
 import { Copy } from "@phosphor-icons/react/dist/csr/Copy";
 import { useState } from "react";
-import type { MachineConfig, MachineInfo } from "../../../core/contract/model";
+import type { AcceleratorInfo, MachineConfig, MachineInfo } from "../../../core/contract/model";
 import { refusal } from "../../../core/contract/states";
 import { call, desktop } from "../../api/client";
 import { Button } from "../../ui/Button";
 import { formatBytes } from "../../ui/format";
-import { Problem } from "../../ui/Problem";
 import { Toggle } from "../../ui/Toggle";
 import { attempt, toasts } from "../../ui/toasts";
-import { commands, refusalOf, runCommand } from "./commands";
-import { agentText, attachmentText, disksText, fileName, guestName, hardwareText, networkColours, networkNames, originText } from "./describe";
+import { agentText, attachmentText, disksText, engineName, fileName, guestName, hardwareText, networkColours, networkNames, originText } from "./describe";
+import { GuestMemory } from "./GuestMemory";
 import { LatestEvents } from "./LatestEvents";
 import { Preview } from "./Preview";
+import { Trouble } from "./Trouble";
 import { UsageCharts } from "./UsageCharts";
 
 /** What a machine is and does, at a glance. */
@@ -20,7 +20,7 @@ export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo
   return (
     <div className="overview">
       <section className="stage-column" aria-label="Screen">
-        <Trouble machine={machine} />
+        <Trouble machine={machine} onLogs={onLogs} />
         {machine.state !== "broken" && (
           <div className="world">
             <Preview key={machine.id} machine={machine} />
@@ -32,54 +32,11 @@ export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo
       </section>
       <aside className="facts" aria-label="Facts">
         <Facts machine={machine} />
+        {config && <GuestMemory key={`${machine.id} memory`} machine={machine} config={config} />}
         {config && <Adapters machine={machine} config={config} onSettings={onSettings} />}
         {config && <Notes key={machine.id} machine={machine} notes={config.notes ?? ""} />}
       </aside>
     </div>
-  );
-}
-
-/** Why a machine is not as it should be, and the ways out. */
-function Trouble({ machine }: { machine: MachineInfo }) {
-  if (machine.state === "crashed" || machine.state === "broken") {
-    const broken = machine.state === "broken";
-    return (
-      <Problem message={machine.problem?.message ?? (broken ? "The machine cannot be used." : "The machine has crashed.")} remedy={machine.problem?.remedy}>
-        {!broken && <Action id="start" machine={machine} words="Start again" />}
-        <Action id="showFolder" machine={machine} />
-        <Action id="delete" machine={machine} />
-      </Problem>
-    );
-  }
-  if (machine.state === "paused" && machine.pauseReason !== undefined && machine.pauseReason !== "user" && machine.pauseReason !== "snapshot") {
-    const words = {
-      "disk-full": ["The host's disk is full, so the machine was paused before it could lose data.", "Free some space, then resume: the guest loses nothing."],
-      "io-error": ["A disk of this machine could not be read or written, so it was paused.", "See the engine's log, mend the disk, then resume."],
-      "guest-panic": ["The guest's operating system has crashed.", "Look at its screen for the reason, then reset it or power it off."],
-    }[machine.pauseReason];
-    return (
-      <Problem level="warning" message={machine.problem?.message ?? words[0]!} remedy={machine.problem?.remedy ?? words[1]}>
-        <Action id="resume" machine={machine} />
-        <Action id="powerOff" machine={machine} />
-      </Problem>
-    );
-  }
-  if (machine.unresponsive) {
-    return (
-      <Problem level="warning" message="The machine has not answered for a while." remedy="It may be busy. If it stays like this, power it off; the guest then loses what it has not written.">
-        <Action id="powerOff" machine={machine} />
-      </Problem>
-    );
-  }
-  return null;
-}
-
-function Action({ id, machine, words }: { id: Parameters<typeof runCommand>[0]; machine: MachineInfo; words?: string }) {
-  const { label, icon, danger } = commands[id];
-  return (
-    <Button small look={danger ? "danger" : "plain"} icon={icon} refused={refusalOf(id, machine)} onClick={() => void runCommand(id, machine)}>
-      {words ?? label}
-    </Button>
   );
 }
 
@@ -122,8 +79,13 @@ function Facts({ machine }: { machine: MachineInfo }) {
       {guest.hostname !== undefined && <Fact name="Host name"><span className="mono">{guest.hostname}</span></Fact>}
       {engine && (
         <Fact name="Engine">
-          {engine.label}
+          {engineName(engine)}
           {config?.engine === "auto" && <span className="faint">, chosen for you</span>}
+        </Fact>
+      )}
+      {engine?.accelerator && (
+        <Fact name="Accelerator">
+          <Accelerator {...engine.accelerator} />
         </Fact>
       )}
       {config && <Fact name="Hardware">{hardwareText(config)}</Fact>}
@@ -143,6 +105,19 @@ function Facts({ machine }: { machine: MachineInfo }) {
         </span>
       </Fact>
     </dl>
+  );
+}
+
+/** What executes the guest's instructions; when that is slow, why, and what would make it fast. */
+function Accelerator({ label, fast, reason, remedy }: AcceleratorInfo) {
+  if (fast) return <>{label}</>;
+  return (
+    <>
+      {label}
+      <span className="slow">slow</span>
+      {reason !== undefined && <div className="s dim" style={{ marginTop: 2 }}>{reason}</div>}
+      {remedy !== undefined && <div className="s" style={{ marginTop: 2 }}>{remedy}</div>}
+    </>
   );
 }
 

@@ -1,4 +1,4 @@
-import type { AdapterConfig, GuestInfo, MachineConfig, MachineInfo, NetworkMode, PauseReason } from "../../../core/contract/model";
+import type { AdapterConfig, AdapterModel, Chipset, DiskBus, EngineInfo, FirmwareKind, GuestInfo, MachineConfig, MachineInfo, NetworkMode, PauseReason } from "../../../core/contract/model";
 import { formatBytes, formatMiB, formatWhen, plural } from "../../ui/format";
 
 export const pauseReasons: Readonly<Record<PauseReason, string>> = {
@@ -26,6 +26,11 @@ export const networkColours: Readonly<Record<NetworkMode, string>> = {
   "host-only": "var(--n-host)",
   bridged: "var(--n-bri)",
 };
+
+export const firmwareNames: Readonly<Record<FirmwareKind, string>> = { bios: "BIOS", uefi: "UEFI" };
+export const chipsetNames: Readonly<Record<Chipset, string>> = { q35: "Q35 (PCI Express)", pc: "PC (i440FX, PCI)" };
+export const busNames: Readonly<Record<DiskBus, string>> = { virtio: "virtio", sata: "SATA", scsi: "SCSI" };
+export const modelNames: Readonly<Record<AdapterModel, string>> = { virtio: "virtio", e1000: "Intel E1000" };
 
 /** The address to show first, and whether it is one. The second line of a machine's row. */
 export function rowNote(machine: MachineInfo, now: number): { text: string; address: boolean } {
@@ -85,7 +90,13 @@ export function originText(from: NonNullable<MachineInfo["startedFrom"]>): strin
 }
 
 export function hardwareText(config: MachineConfig): string {
-  return `${plural(config.cpus, "processor")}, ${formatMiB(config.memoryMiB)} memory`;
+  const firmware = config.hardware?.firmware === "uefi" ? `, ${firmwareNames.uefi}` : "";
+  return `${plural(config.cpus, "processor")}, ${formatMiB(config.memoryMiB)} memory${firmware}`;
+}
+
+/** "QEMU 7.2.18". */
+export function engineName({ label, version }: EngineInfo): string {
+  return version === undefined ? label : `${label} ${version}`;
 }
 
 export function disksText(config: MachineConfig): string {

@@ -1,29 +1,32 @@
 import { Plus } from "@phosphor-icons/react/dist/csr/Plus";
 import { Trash } from "@phosphor-icons/react/dist/csr/Trash";
-import type { AdapterConfig, NetworkMode } from "../../../../core/contract/model";
+import type { AdapterConfig, AdapterModel, NetworkMode } from "../../../../core/contract/model";
 import { useHost } from "../../../api/hooks";
 import { Button } from "../../../ui/Button";
 import { Choice } from "../../../ui/Choice";
 import { Field } from "../../../ui/Field";
-import { networkNames } from "../describe";
+import { modelNames, networkNames } from "../describe";
 import { freshMac } from "./draft";
+import { choicesOf } from "./choices";
 import type { SectionProps } from "./sectionProps";
 
+const modelNotes: Readonly<Record<AdapterModel, string>> = { virtio: "The fastest; Linux and BSD know it.", e1000: "For systems without virtio drivers, like a fresh Windows." };
 /** What the contract allows: `net0` to `net3`. */
 const mostAdapters = 4;
 
-export function NetworkSection({ machine, draft, change, findings, locked }: SectionProps) {
+export function NetworkSection({ machine, draft, change, findings, locked, offer }: SectionProps) {
   const modes = useHost()?.networkModes ?? [];
   const most = Math.min(mostAdapters, machine.engine?.capabilities.maxAdapters ?? mostAdapters);
+  const withModel = offer.adapterModels.length > 1 || draft.adapters.some(({ model }) => model !== undefined && model !== "virtio");
   const set = (index: number, part: Partial<AdapterConfig>): void =>
     change({ adapters: draft.adapters.map((adapter, other) => (other === index ? { ...adapter, ...part } : adapter)) });
   return (
     <section className="settings-section" id="settings-network">
       <h2>Network</h2>
       {draft.adapters.map((adapter, index) => (
-        <div key={index} className="row" style={{ gap: 10, alignItems: "flex-start" }}>
+        <div key={index} role="group" aria-label={`Adapter net${index}`} className="row" style={{ gap: 10, alignItems: "flex-start" }}>
           <span className="mono dim" style={{ width: 34, paddingTop: 27 }}>net{index}</span>
-          <div className="two grow">
+          <div className={withModel ? "three grow" : "two grow"}>
             <Field label="Cable" findings={findings(`adapters.${index}`)}>
               <Choice<NetworkMode>
                 value={adapter.attachment.mode}
@@ -32,6 +35,16 @@ export function NetworkSection({ machine, draft, change, findings, locked }: Sec
                 options={modes.map(({ mode, available, reason }) => ({ id: mode, label: networkNames[mode], note: available ? undefined : reason, disabled: !available }))}
               />
             </Field>
+            {withModel && (
+              <Field label="Model">
+                <Choice<AdapterModel>
+                  value={adapter.model ?? "virtio"}
+                  disabled={locked !== undefined}
+                  onChange={(model) => set(index, { model })}
+                  options={choicesOf(offer.adapterModels, modelNames, adapter.model ?? "virtio", modelNotes)}
+                />
+              </Field>
+            )}
             <Field label="MAC address">
               <input className="input mono" value={adapter.mac} spellCheck={false} disabled={locked !== undefined} onChange={(event) => set(index, { mac: event.target.value.trim().toLowerCase() })} />
             </Field>

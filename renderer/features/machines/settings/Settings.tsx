@@ -1,7 +1,8 @@
 import { useEffect, useMemo, useRef, useState } from "react";
-import type { Finding, MachineConfig, MachineInfo } from "../../../../core/contract/model";
+import type { EngineInfo, Finding, MachineConfig, MachineInfo } from "../../../../core/contract/model";
 import { refusal } from "../../../../core/contract/states";
 import { call } from "../../../api/client";
+import { useHost } from "../../../api/hooks";
 import { Button } from "../../../ui/Button";
 import { plural } from "../../../ui/format";
 import { Problem } from "../../../ui/Problem";
@@ -9,6 +10,8 @@ import { attempt, toasts } from "../../../ui/toasts";
 import { draftOf, malformed, patchOf, rebased, type Draft } from "./draft";
 import { GeneralSection } from "./GeneralSection";
 import { NetworkSection } from "./NetworkSection";
+import { offerOf } from "./offer";
+import { patchRefusal, plugRefusal } from "./refusals";
 import type { SectionProps } from "./sectionProps";
 import { StorageSection } from "./StorageSection";
 import { SystemSection } from "./SystemSection";
@@ -31,6 +34,25 @@ export default function Settings({ machine }: { machine: MachineInfo }) {
   return <SettingsForm machine={machine} config={machine.config} />;
 }
 
+const noEngines: readonly EngineInfo[] = [];
+
+/** What may change although the hardware may not. */
+function changeable(machine: MachineInfo): string[] {
+  const { diskLimits = false } = machine.engine?.capabilities ?? {};
+  return [
+    "Name",
+    "group",
+    ...(refusal("changeMedium", machine) === undefined ? ["the CD"] : []),
+    ...(plugRefusal(machine) === undefined ? ["virtio disks"] : []),
+    ...(diskLimits && refusal("setLimits", machine) === undefined ? ["limits of disks"] : []),
+  ];
+}
+
+/** "a, b and c". */
+function listed(words: readonly string[]): string {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
 /** What was typed and not applied, by machine: looking at another machine or page throws nothing away. */
 const unapplied = new Map<string, { readonly draft: Draft; readonly base: MachineConfig }>();
 
@@ -43,6 +65,7 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
   const patch = useMemo(() => patchOf(config, draft), [config, draft]);
   const patchText = JSON.stringify(patch);
   const dirty = patchText !== "{}";
+  const engines = useHost()?.engines ?? noEngines;
   const wrong = useMemo(() => malformed(draft), [draft]);
 
   // Someone else may change the machine meanwhile (the command line): what was not touched here follows.
@@ -76,9 +99,9 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
 
   const all = [...wrong, ...checked];
   const locked = refusal("configure", machine);
-  const hardware = Object.keys(patch).some((key) => key !== "name" && key !== "group");
+  const offer = useMemo(() => offerOf(machine, draft, engines, locked !== undefined), [machine, draft, engines, locked]);
   const errors = all.filter((finding) => finding.level === "error");
-  const refused = errors.length > 0 ? `Put ${plural(errors.length, "setting")} right first: ${errors[0]!.message}` : hardware ? locked : undefined;
+  const refused = errors.length > 0 ? `Put ${plural(errors.length, "setting")} right first: ${errors[0]!.message}` : patchRefusal(machine, config, patch);
 
   const apply = async (): Promise<void> => {
     setApplying(true);
@@ -99,6 +122,7 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
     change: (part) => setDraft((before) => ({ ...before, ...part })),
     findings: (field) => all.filter((finding) => finding.field === field || finding.field.startsWith(`${field}.`)),
     locked,
+    offer,
   };
   return (
     <>
@@ -118,7 +142,7 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
           ))}
         </nav>
         <div className="settings-body">
-          {locked !== undefined && <Problem level="hint" message={locked} remedy="Name, group and the CD can be changed meanwhile." />}
+          {locked !== undefined && <Problem level="hint" message={locked} remedy={`${listed(changeable(machine))} can be changed meanwhile.`} />}
           <GeneralSection {...props} />
           <SystemSection {...props} />
           <StorageSection {...props} />

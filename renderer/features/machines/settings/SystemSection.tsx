@@ -7,13 +7,16 @@ import { Choice } from "../../../ui/Choice";
 import { Field } from "../../../ui/Field";
 import { formatMiB, plural } from "../../../ui/format";
 import { attempt } from "../../../ui/toasts";
+import { ExpertFields } from "./ExpertFields";
+import { HardwareFields } from "./HardwareFields";
+import { hasExpertSettings } from "./hardwareDraft";
 import type { SectionProps } from "./sectionProps";
 
 type BootChoice = "disk" | "cd" | "starter" | "kernel";
 
-export function SystemSection({ machine, config, draft, change, findings, locked }: SectionProps) {
+export function SystemSection(props: SectionProps) {
+  const { config, draft, change, findings, locked, offer } = props;
   const host = useHost();
-  const most = machine.engine?.capabilities.maxCpus;
   const { boot } = draft;
   const chosen: BootChoice = boot.kind === "firmware" ? boot.order : boot.kind;
 
@@ -49,7 +52,7 @@ export function SystemSection({ machine, config, draft, change, findings, locked
         </Field>
         <Field
           label="Processors"
-          hint={most === 1 ? "This engine gives a machine one processor." : host && `This computer has ${plural(host.cpus, "processor")}.`}
+          hint={offer.maxCpus === 1 ? "This engine gives a machine one processor." : host && `This computer has ${plural(host.cpus, "processor")}.`}
           findings={findings("cpus")}
         >
           <input className="input num" inputMode="numeric" value={draft.cpus} disabled={locked !== undefined} onChange={(event) => change({ cpus: event.target.value })} />
@@ -77,6 +80,8 @@ export function SystemSection({ machine, config, draft, change, findings, locked
           </Field>
         </>
       )}
+      <HardwareFields {...props} />
+      {(offer.expertSettings || hasExpertSettings(draft.hardware)) && <ExpertFields {...props} />}
     </section>
   );
 }

@@ -1,4 +1,6 @@
 import type { AdapterConfig, BootConfig, DiskSpec, EngineChoice, MachineConfig, MachinePatch } from "../../../../core/contract/model";
+import { diskDraftOf, diskPatchOf, malformedDisk, type DiskDraft } from "./diskDraft";
+import { hardwareDraftOf, hardwareOf, malformedHardware, type HardwareDraft } from "./hardwareDraft";
 
 /** Settings as they stand in the form. Numbers are text while they are typed. */
 export interface Draft {
@@ -8,7 +10,10 @@ export interface Draft {
   readonly memoryMiB: string;
   readonly cpus: string;
   readonly boot: BootConfig;
+  readonly hardware: HardwareDraft;
   readonly adapters: readonly AdapterConfig[];
+  /** Disks that are there, by id. */
+  readonly disks: Readonly<Record<string, DiskDraft>>;
   readonly addDisks: readonly DiskSpec[];
   readonly removeDisks: readonly string[];
 }
@@ -21,18 +26,21 @@ export function draftOf(config: MachineConfig): Draft {
     memoryMiB: String(config.memoryMiB),
     cpus: String(config.cpus),
     boot: config.boot,
+    hardware: hardwareDraftOf(config.hardware),
     adapters: config.adapters,
+    disks: Object.fromEntries(config.disks.map((disk) => [disk.id, diskDraftOf(disk)])),
     addDisks: [],
     removeDisks: [],
   };
 }
 
-/** Which fields hold something that is not even a number, in the shape of findings. */
+/** Which fields hold something that could not even be asked for, in the shape of findings. */
 export function malformed(draft: Draft): { field: string; level: "error"; message: string }[] {
   const wrong: { field: string; level: "error"; message: string }[] = [];
   if (!isWhole(draft.memoryMiB)) wrong.push({ field: "memoryMiB", level: "error", message: "Give the memory in whole megabytes." });
   if (!isWhole(draft.cpus)) wrong.push({ field: "cpus", level: "error", message: "Give a whole number of processors." });
-  return wrong;
+  const kept = Object.entries(draft.disks).filter(([id]) => !draft.removeDisks.includes(id));
+  return [...wrong, ...malformedHardware(draft.hardware), ...kept.flatMap(([id, disk]) => malformedDisk(id, disk))];
 }
 
 /** What differs from the configuration: exactly that is sent. */
@@ -45,7 +53,11 @@ export function patchOf(config: MachineConfig, draft: Draft): MachinePatch {
   if (isWhole(draft.memoryMiB) && Number(draft.memoryMiB) !== config.memoryMiB) patch.memoryMiB = Number(draft.memoryMiB);
   if (isWhole(draft.cpus) && Number(draft.cpus) !== config.cpus) patch.cpus = Number(draft.cpus);
   if (!same(draft.boot, config.boot)) patch.boot = draft.boot;
-  if (!same(draft.adapters, config.adapters)) patch.adapters = [...draft.adapters];
+  const hardware = hardwareOf(draft.hardware);
+  if (hardware !== undefined && !same(hardware, hardwareOf(hardwareDraftOf(config.hardware)))) patch.hardware = hardware;
+  if (!same(draft.adapters.map(explicit), config.adapters.map(explicit))) patch.adapters = [...draft.adapters];
+  const disks = config.disks.filter(({ id }) => !draft.removeDisks.includes(id)).flatMap((disk) => diskPatchOf(disk, draft.disks[disk.id] ?? diskDraftOf(disk)) ?? []);
+  if (disks.length > 0) patch.disks = disks;
   if (draft.addDisks.length > 0) patch.addDisks = [...draft.addDisks];
   if (draft.removeDisks.length > 0) patch.removeDisks = [...draft.removeDisks];
   return patch;
@@ -66,10 +78,22 @@ export function rebased(draft: Draft, base: MachineConfig, config: MachineConfig
     memoryMiB: follow("memoryMiB"),
     cpus: follow("cpus"),
     boot: follow("boot"),
+    hardware: followed(draft.hardware, before.hardware, now.hardware),
     adapters: rebasedAdapters(draft.adapters, base.adapters, config.adapters),
+    disks: Object.fromEntries(config.disks.map(({ id }) => [id, rebasedDisk(draft.disks[id], before.disks[id], now.disks[id]!)])),
     addDisks: draft.addDisks,
     removeDisks: draft.removeDisks.filter((id) => config.disks.some((disk) => disk.id === id)),
   };
+}
+
+/** Each field of `draft` that is as it was `before` becomes what it is `now`. */
+function followed<T extends object>(draft: T, before: T, now: T): T {
+  return Object.fromEntries(Object.entries(draft).map(([key, value]) => [key, value === before[key as keyof T] ? now[key as keyof T] : value])) as T;
+}
+
+/** A disk that came anew is taken as it is. */
+function rebasedDisk(draft: DiskDraft | undefined, before: DiskDraft | undefined, now: DiskDraft): DiskDraft {
+  return draft && before ? followed(draft, before, now) : now;
 }
 
 /** The same for the adapters, each by itself; an adapter is known by its address. */
@@ -91,6 +115,18 @@ function isWhole(text: string): boolean {
   return /^\d{1,7}$/.test(text.trim()) && Number(text) > 0;
 }
 
+/** An adapter with what its absence stands for. */
+function explicit(adapter: AdapterConfig): AdapterConfig {
+  return { ...adapter, model: adapter.model ?? "virtio" };
+}
+
 function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+  return canonical(a) === canonical(b);
+}
+
+/** JSON that does not depend on the order in which members were set. */
+function canonical(value: unknown): string | undefined {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1))) : part,
+  );
 }

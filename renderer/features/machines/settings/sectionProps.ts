@@ -1,5 +1,6 @@
 import type { Finding, MachineConfig, MachineInfo } from "../../../../core/contract/model";
 import type { Draft } from "./draft";
+import type { Offer } from "./offer";
 
 /** What every section gets: the form's state, what the host says, and why hardware cannot change now. */
 export interface SectionProps {
@@ -10,4 +11,5 @@ export interface SectionProps {
   readonly findings: (field: string) => readonly Finding[];
   /** Why hardware cannot be changed in this state. */
   readonly locked: string | undefined;
+  readonly offer: Offer;
 }

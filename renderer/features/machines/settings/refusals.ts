@@ -1,0 +1,30 @@
+import type { DiskBus, MachineConfig, MachineInfo, MachinePatch } from "../../../../core/contract/model";
+import { isLive, refusal } from "../../../../core/contract/states";
+import { busNames } from "../describe";
+
+/** The one bus whose disks come and go in a machine that runs. */
+const pluggableBus: DiskBus = "virtio";
+
+/** Why a disk on `bus` cannot be added or taken out now, or undefined when it can. */
+export function plugRefusal(machine: MachineInfo, bus: DiskBus = pluggableBus): string | undefined {
+  const refused = refusal("plugDisk", machine);
+  if (refused !== undefined || !isLive(machine.state)) return refused;
+  if (!machine.engine?.capabilities.hotPlugDisks) return `${machine.engine?.label ?? "Its engine"} cannot plug in or take out a disk while the machine runs. Shut it down first.`;
+  if (bus !== pluggableBus) return `A disk on ${busNames[bus]} cannot be plugged in or taken out while the machine runs. Shut it down first.`;
+  return undefined;
+}
+
+/** Why the change cannot be made in the machine's state, or undefined when it can: some settings change while it runs. */
+export function patchRefusal(machine: MachineInfo, config: MachineConfig, patch: MachinePatch): string | undefined {
+  const { name: _name, group: _group, notes: _notes, system: _system, arch: _arch, disks = [], addDisks = [], removeDisks = [], ...hardware } = patch;
+  if (Object.keys(hardware).length > 0 || disks.some(({ bus }) => bus !== undefined)) {
+    const refused = refusal("configure", machine);
+    if (refused !== undefined) return refused;
+  }
+  const moving = [...addDisks, ...config.disks.filter(({ id }) => removeDisks.includes(id))];
+  for (const { bus } of moving) {
+    const refused = plugRefusal(machine, bus);
+    if (refused !== undefined) return refused;
+  }
+  return disks.some(({ limits }) => limits !== undefined) ? refusal("setLimits", machine) : undefined;
+}
