@@ -6,19 +6,19 @@ export interface CheckGroup {
   readonly checks: readonly DoctorCheck[];
 }
 
+const computer = "Computer and home";
+const engineParts = "Engines and their parts";
+const accelerators = "Accelerators";
+
 /**
  * The checks by what they are about, as their ids say: `accelerator-...`; `engine-<engine>` and `<engine>-...` for an engine
- * and its parts; the rest is the computer itself. Within a group they stay in the order they came.
+ * and its parts, and the starter; the rest is the computer itself. Within a group they stay in the order they came.
  */
-export function grouped(checks: readonly DoctorCheck[], engines: readonly Pick<EngineInfo, "id" | "label">[]): CheckGroup[] {
-  const engineOf = (id: string): string | undefined => engines.find((engine) => id === `engine-${engine.id}` || id === engine.id || id.startsWith(`${engine.id}-`))?.label;
-  const titleOf = ({ id }: DoctorCheck): string => (id.startsWith("accelerator-") ? accelerators : (engineOf(id) ?? computer));
-  const titles = [computer, ...engines.map(({ label }) => label), accelerators];
-  return titles.map((title) => ({ title, checks: checks.filter((check) => titleOf(check) === title) })).filter((group) => group.checks.length > 0);
+export function grouped(checks: readonly DoctorCheck[], engines: readonly Pick<EngineInfo, "id">[]): CheckGroup[] {
+  const isPart = (id: string): boolean => id === "starter" || id.startsWith("engine-") || engines.some((engine) => id === engine.id || id.startsWith(`${engine.id}-`));
+  const titleOf = ({ id }: DoctorCheck): string => (id.startsWith("accelerator-") ? accelerators : isPart(id) ? engineParts : computer);
+  return [computer, engineParts, accelerators].map((title) => ({ title, checks: checks.filter((check) => titleOf(check) === title) })).filter((group) => group.checks.length > 0);
 }
-
-const computer = "Computer and home";
-const accelerators = "Accelerators";
 
 /** "Everything is in order.", or how much is not. */
 export function summary(checks: readonly DoctorCheck[]): string {

@@ -32,7 +32,7 @@ export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo
       </section>
       <aside className="facts" aria-label="Facts">
         <Facts machine={machine} />
-        {config && <GuestMemory key={`${machine.id} memory`} machine={machine} config={config} />}
+        {config && <GuestMemory key={`${machine.id} ${machine.startedAt}`} machine={machine} config={config} />}
         {config && <Adapters machine={machine} config={config} onSettings={onSettings} />}
         {config && <Notes key={machine.id} machine={machine} notes={config.notes ?? ""} />}
       </aside>

@@ -81,5 +81,5 @@ function Unsupported() {
 function topologyHint(hardware: HardwareDraft, cpus: string): string {
   const made = topologyCpus(hardware);
   if (made === undefined) return "Left empty: one socket with a core for every processor.";
-  return `They make ${plural(made, "processor")} of the ${cpus} that the machine has.`;
+  return `${plural(made, "processor")} in all; the machine has ${cpus}.`;
 }

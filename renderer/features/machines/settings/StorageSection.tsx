@@ -78,6 +78,7 @@ export function StorageSection(props: SectionProps) {
         </div>
       ))}
       {config.disks.length === 0 && draft.addDisks.length === 0 && <p className="s faint">No disk: what the guest writes is gone when it is off.</p>}
+      {offer.diskLimits && config.disks.length > 0 && <p className="s faint">Limits count reading and writing together{live ? ", and hold as soon as they are applied" : ""}.</p>}
       {refused !== undefined && <p className="s faint">{refused}</p>}
       <div className="row" style={{ gap: 8, alignItems: "flex-end", flexWrap: "wrap" }}>
         <Field label="New disk in GB" width={110}>

@@ -1,0 +1,215 @@
+// @vitest-environment happy-dom
+import { createRoot, type Root } from "react-dom/client";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { Preferences } from "../../../../core/contract/desktop";
+import type { MachineConfig, MachineInfo } from "../../../../core/contract/model";
+import { StoreContext } from "../../../../renderer/api/hooks";
+import { HostStore } from "../../../../renderer/api/store";
+import { ThemeRoot } from "../../../../renderer/app/ThemeRoot";
+import { MachinePage, type MachineTab } from "../../../../renderer/features/machines/MachinePage";
+import { toasts } from "../../../../renderer/ui/toasts";
+import { builtInEngine, FakeDesktop, fakeHost, fakeMachine, qemuEngine } from "../../../support/fakeDesktop";
+
+let root: Root | undefined;
+let stop: (() => void) | undefined;
+
+const slowQemu = { ...qemuEngine, accelerator: { label: "TCG (software)", fast: false, reason: "KVM does not work here.", remedy: "Switch nested virtualization on." } };
+
+function qemuMachine(part: Partial<Omit<MachineInfo, "config">> & { config?: Partial<MachineConfig> } = {}): MachineInfo {
+  return fakeMachine("web", { engine: slowQemu, ...part, config: { engine: "qemu", memoryMiB: 1024, ...part.config } });
+}
+
+async function show(machine: MachineInfo, tab: MachineTab): Promise<FakeDesktop> {
+  const desktop = new FakeDesktop({ machines: [machine], host: { ...fakeHost, engines: [builtInEngine, slowQemu] } });
+  Object.assign(window, { terrarium: desktop });
+  const store = new HostStore(Preferences.parse({}));
+  stop = store.start();
+  const place = document.body.appendChild(document.createElement("div"));
+  root = createRoot(place);
+  root.render(
+    <StoreContext.Provider value={store}>
+      <ThemeRoot>
+        <MachinePage id={machine.id} tab={tab} onTab={() => undefined} windowButtons={null} />
+      </ThemeRoot>
+    </StoreContext.Provider>,
+  );
+  await until(() => expect(page()).toContain("web"));
+  return desktop;
+}
+
+const until = <T,>(condition: () => T): Promise<T> => vi.waitFor(condition, 10_000);
+const page = (): string => document.body.textContent ?? "";
+const called = (desktop: FakeDesktop, name: string) => desktop.calls.filter((entry) => entry.name === name).map(({ input }) => input);
+
+function button(name: string): HTMLElement {
+  const found = [...document.querySelectorAll<HTMLElement>("button")].find((element) => (element.getAttribute("aria-label") ?? element.textContent) === name);
+  if (!found) throw new Error(`there is no button ${name} in: ${page()}`);
+  return found;
+}
+
+/** The control that a label names. */
+function field(label: string): HTMLInputElement {
+  const found = [...document.querySelectorAll<HTMLLabelElement>("label")].find((element) => element.textContent === label);
+  if (!found) throw new Error(`there is no field ${label} in: ${page()}`);
+  return document.getElementById(found.htmlFor) as HTMLInputElement;
+}
+
+function type(label: string, text: string): void {
+  const input = field(label);
+  const kind = input instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
+  Object.getOwnPropertyDescriptor(kind.prototype, "value")!.set!.call(input, text);
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+afterEach(() => {
+  root?.unmount();
+  stop?.();
+  for (const toast of toasts.get()) toasts.close(toast.id);
+  document.body.replaceChildren();
+});
+
+describe("the overview", () => {
+  it("tells what runs a machine, why that is slow and what would make it fast", async () => {
+    await show(qemuMachine(), "overview");
+    await until(() => expect(page()).toContain("QEMU 7.2.18"));
+    for (const words of ["TCG (software)", "slow", "KVM does not work here.", "Switch nested virtualization on."]) expect(page()).toContain(words);
+  });
+
+  it("says nothing of slowness where the accelerator works or there is none", async () => {
+    await show(qemuMachine({ engine: qemuEngine }), "overview");
+    await until(() => expect(page()).toContain("KVM"));
+    expect(document.querySelector(".slow")).toBeNull();
+  });
+
+  it("says of a full disk that nothing is lost, and resumes", async () => {
+    const machine = qemuMachine({ state: "paused", pauseReason: "disk-full" });
+    const desktop = await show(machine, "overview");
+    await until(() => expect(document.querySelector(".problem")?.textContent).toContain("nothing is lost"));
+    expect(document.querySelector(".problem")?.textContent).toContain("Free some space");
+    [...document.querySelectorAll<HTMLElement>(".problem button")].find((element) => element.textContent === "Resume")!.click();
+    await until(() => expect(called(desktop, "machine.resume")).toEqual([{ id: machine.id }]));
+    await until(() => expect(document.querySelector(".problem")).toBeNull());
+  });
+
+  it("offers a panicked guest a reset and no resuming", async () => {
+    await show(qemuMachine({ state: "paused", pauseReason: "guest-panic" }), "overview");
+    await until(() => expect(document.querySelector(".problem")?.textContent).toContain("has crashed"));
+    const offered = [...document.querySelectorAll(".problem button")].map((element) => element.textContent);
+    expect(offered).toContain("Reset");
+    expect(offered).not.toContain("Resume");
+  });
+
+  it("takes memory from a running guest, and says how much is taken", async () => {
+    const machine = qemuMachine({ state: "running" });
+    const desktop = await show(machine, "overview");
+    const slider = await until(() => {
+      const found = document.querySelector<HTMLInputElement>('input[type=range][aria-label="Memory for the guest"]');
+      if (!found) throw new Error("there is no slider");
+      return found;
+    });
+    expect(slider.getAttribute("aria-valuetext")).toBe("1 GB of 1 GB");
+    slider.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true, cancelable: true }));
+    await until(() => expect(called(desktop, "machine.setBalloon")).toEqual([{ id: machine.id, memoryMiB: 1008 }]));
+    await until(() => expect(page()).toContain("16 MB of its 1 GB are taken from it."));
+    button("Give all back").click();
+    await until(() => expect(called(desktop, "machine.setBalloon").at(-1)).toEqual({ id: machine.id, memoryMiB: 1024 }));
+  });
+
+  it("shows no memory control where the engine has none or the machine is off, and why it waits while paused", async () => {
+    await show(qemuMachine({ state: "running", engine: builtInEngine }), "overview");
+    expect(page()).not.toContain("Memory for the guest");
+    root?.unmount();
+    await show(qemuMachine(), "overview");
+    expect(page()).not.toContain("Memory for the guest");
+    root?.unmount();
+    await show(qemuMachine({ state: "paused" }), "overview");
+    await until(() => expect(page()).toContain("The machine is paused. Resume it first."));
+  });
+});
+
+describe("the logs", () => {
+  it("show the command line one option a line, what it is of, and copy it", async () => {
+    const desktop = await show(qemuMachine(), "logs");
+    desktop.commandLine = ["qemu-system-x86_64", "-name", "guest=my web", "-S"];
+    (await until(() => button("Command line"))).click();
+    await until(() => expect(page()).toContain("What a start would run"));
+    expect([...document.querySelectorAll(".command > div")].map((line) => line.textContent)).toEqual(["qemu-system-x86_64", "-name 'guest=my web'", "-S"]);
+    button("Copy the command line").click();
+    await until(() => expect(desktop.copied).toEqual(["qemu-system-x86_64 -name 'guest=my web' -S"]));
+    desktop.update([...desktop.machines.keys()][0]!, { state: "running" });
+    await until(() => expect(page()).toContain("The machine process was started with this."));
+  });
+
+  it("show why there is no command line, with the remedy", async () => {
+    const desktop = await show(qemuMachine(), "logs");
+    desktop.failures.set("machine.commandLine", { code: "unavailable", message: "QEMU is not installed.", remedy: "Install it." });
+    (await until(() => button("Command line"))).click();
+    await until(() => expect(document.querySelector("[role=alert]")?.textContent).toContain("Install it."));
+  });
+});
+
+describe("the settings", () => {
+  const inForm = () => until(() => field("Name"));
+
+  it("offer hardware where the engine has a choice, and nothing of it where it has none", async () => {
+    await show(qemuMachine(), "settings");
+    await inForm();
+    for (const label of ["Firmware", "Chipset", "Hardware clock", "Bus", "Limit in MB/s", "Model"]) expect(field(label)).not.toBeNull();
+    expect(page()).toContain("Expert");
+    root?.unmount();
+    document.body.replaceChildren();
+    await show(qemuMachine({ engine: builtInEngine, config: { engine: "v86" } }), "settings");
+    await inForm();
+    for (const words of ["Firmware", "Chipset", "Hardware clock", "Limit in", "Model", "Expert"]) expect(page()).not.toContain(words);
+  });
+
+  it("send what was typed among the expert settings, and mark extra arguments as unsupported", async () => {
+    const machine = qemuMachine({ config: { cpus: 4 } });
+    const desktop = await show(machine, "settings");
+    await inForm();
+    const fold = [...document.querySelectorAll<HTMLElement>("[aria-expanded]")].find((element) => element.textContent?.startsWith("Expert"))!;
+    expect(fold.getAttribute("aria-expanded")).toBe("false");
+    fold.click();
+    await until(() => expect(page()).toContain("Unsupported"));
+    type("Sockets", "2");
+    await until(() => expect(page()).toContain("2 processors in all; the machine has 4."));
+    type("Cores a socket", "2");
+    type("Extra arguments for the engine, one a line", "-device\nedu");
+    await until(() => expect(button("Apply").getAttribute("aria-disabled")).toBeNull());
+    button("Apply").click();
+    await until(() => expect(called(desktop, "machine.set")).toEqual([{ id: machine.id, patch: { hardware: { topology: { sockets: 2, cores: 2, threads: 1 }, extraArguments: ["-device", "edu"] } } }]));
+  });
+
+  it("open the expert settings by themselves when one of them is wrong, and apply nothing", async () => {
+    const machine = qemuMachine();
+    const desktop = await show(machine, "settings");
+    desktop.findings = ({ id }: { id?: string }) => (id === undefined ? [] : [{ field: "hardware.topology", level: "error", message: "They are not 3 processors." }]);
+    await inForm();
+    type("Processors", "3");
+    await until(() => expect(page()).toContain("They are not 3 processors."));
+    expect(field("Sockets")).not.toBeNull();
+    button("Apply").click();
+    expect(called(desktop, "machine.set")).toEqual([]);
+  });
+
+  it("change limits of a machine that runs, and lock its hardware with the reason", async () => {
+    const machine = qemuMachine({ state: "running" });
+    const desktop = await show(machine, "settings");
+    await inForm();
+    expect(page()).toContain("Name, group, the CD, virtio disks and limits of disks can be changed meanwhile.");
+    expect(field("Memory in MB").disabled).toBe(true);
+    expect(field("Limit in MB/s").disabled).toBe(false);
+    type("Limit in MB/s", "20");
+    await until(() => button("Apply"));
+    button("Apply").click();
+    await until(() => expect(called(desktop, "machine.set")).toEqual([{ id: machine.id, patch: { disks: [{ id: "disk0", limits: { bytesPerSecond: 20 * 1024 * 1024 } }] } }]));
+  });
+
+  it("refuse to take a disk out of a machine that runs where the engine cannot", async () => {
+    await show(qemuMachine({ state: "running", engine: builtInEngine, config: { engine: "v86" } }), "settings");
+    await inForm();
+    expect(button("Remove disk0").getAttribute("aria-disabled")).toBe("true");
+    expect(page()).toContain("Built-in emulator cannot plug in or take out a disk while the machine runs.");
+    expect(page()).toContain("Name, group and the CD can be changed meanwhile.");
+  });
+});
