@@ -183,7 +183,7 @@ describe("the settings", () => {
   it("open the expert settings by themselves when one of them is wrong, and apply nothing", async () => {
     const machine = qemuMachine();
     const desktop = await show(machine, "settings");
-    desktop.findings = ({ id }: { id?: string }) => (id === undefined ? [] : [{ field: "hardware.topology", level: "error", message: "They are not 3 processors." }]);
+    desktop.findings = (input) => ("id" in input ? [{ field: "hardware.topology", level: "error", message: "They are not 3 processors." }] : []);
     await inForm();
     type("Processors", "3");
     await until(() => expect(page()).toContain("They are not 3 processors."));
