@@ -10,7 +10,7 @@ describe("a command line as text", () => {
   });
 
   it("is the same words to a shell", () => {
-    const word = fc.string({ unit: "grapheme", maxLength: 12 }).filter((text) => !text.includes("\0") && text.isWellFormed());
+    const word = fc.string({ unit: "grapheme", maxLength: 12 }).filter((text) => !text.includes("\0"));
     fc.assert(
       fc.property(fc.array(word, { minLength: 1, maxLength: 6 }), (words) => {
         const heard = execFileSync("/bin/sh", ["-c", `printf '%s\\0' ${commandText(words)}`], { encoding: "utf8" });
