@@ -1,5 +1,6 @@
 import RFB, { type RawChannel } from "@novnc/novnc";
 import { forwardRef, useEffect, useImperativeHandle, useRef } from "react";
+import { askAhead } from "./askAhead";
 import { drawInStretches } from "./rawDecoder";
 
 /** A key of the guest's keyboard: X11 keysym and `KeyboardEvent.code`. */
@@ -50,6 +51,7 @@ export const GuestScreen = forwardRef<GuestScreenHandle, GuestScreenProps>(funct
     const connection = new RFB(target, channel, { shared: true });
     rfb.current = connection;
     drawInStretches(connection);
+    askAhead(connection, channel);
     connection.background = "transparent";
     connection.showDotCursor = false;
     const canvas = target.querySelector("canvas");
