@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
 import { Emitter, type Event } from "../base/emitter";
 import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors";
-import type { JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason, UsageReport } from "../contract/model";
+import type { EngineId, JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason, UsageReport } from "../contract/model";
 import { isLive, refusal, type MachineCommand } from "../contract/states";
 import { machineSockets, type Engine, type LaunchPlan, type MachineSockets } from "../engine/engine";
 import { describeCrash } from "./crash";
@@ -39,6 +39,8 @@ export class Machine {
   private problem: ErrorData | undefined;
   private hostBytes: number | undefined;
   private run: Run | undefined;
+  /** The engine that the guest's memory is in, running or saved: it stays there whatever `auto` would choose now. */
+  private heldBy: EngineId | undefined;
   /** Stopping and going on are steps of something larger now. */
   private quiet = false;
   private turn: Promise<unknown> = Promise.resolve();
@@ -111,7 +113,7 @@ export class Machine {
       ...(this.state === "paused" ? { pauseReason: this.pauseReason ?? "user" } : {}),
       unresponsive: this.run?.unresponsive ?? false,
       ...(problem ? { problem } : {}),
-      ...(config ? { config, engine: this.around.engines.resolve(config).info } : {}),
+      ...(config ? { config, engine: this.engineOf(config).info } : {}),
       guest: this.run?.guest.info ?? { agent: "none", addresses: [] },
       ...(jobId === undefined ? {} : { jobId }),
       ...(this.run ? { startedFrom: this.run.startedFrom, startedAt: this.run.startedAt } : {}),
@@ -246,7 +248,9 @@ export class Machine {
     return this.inTurn("save", () =>
       this.around.jobs.run({ kind: "save", title: `Save ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
         const run = this.live();
+        await this.around.enginesKnown();
         const { config, engine } = this.usable();
+        const on = { id: engine.id, facts: this.plan(config, engine).facts };
         const saved = new SavedState(this.folder);
         const wasRunning = this.state === "running";
         this.quiet = true;
@@ -258,7 +262,7 @@ export class Machine {
           await saved.begin();
           await saveState(run.session.qmp, saved.unfinished, { transport: engine.info.capabilities.stateTransport, runDir: this.around.runDir(this.id) }, job.signal);
           job.signal.throwIfAborted();
-          await saved.commit(savedFacts(config, { id: engine.id, facts: this.plan(config, engine).facts }, { savedAt: this.around.clock.now(), identified: run.identified }));
+          await saved.commit(savedFacts(config, on, { savedAt: this.around.clock.now(), identified: run.identified }));
         } catch (error) {
           try {
             await saved.discard();
@@ -299,7 +303,7 @@ export class Machine {
   usage(since: number | undefined): UsageReport {
     const { run, config } = this;
     if (!run?.begun || !config) return { samples: [], absent: {} };
-    return run.usage(this.around.engines.resolve(config).info.capabilities.balloon).report(since);
+    return run.usage(this.engineOf(config).info.capabilities.balloon).report(since);
   }
 
   /** The current run. @throws TerrariumError when the machine does not run. */
@@ -433,13 +437,20 @@ export class Machine {
   private usable(): { config: MachineConfig; engine: Engine } {
     const { config, problem } = this.registered;
     if (!config) throw new TerrariumError("broken", problem?.message ?? "The machine's configuration cannot be used.", problem?.remedy);
-    return { config, engine: this.around.engines.resolve(config) };
+    return { config, engine: this.engineOf(config) };
+  }
+
+  /** What runs the machine, or would. */
+  engineOf(config: MachineConfig): Engine {
+    const holder = this.isLive || config.engine === "auto" ? this.heldBy : undefined;
+    return this.around.engines.resolve({ ...config, engine: holder ?? config.engine });
   }
 
   // --- a run, and its end
 
   private take(run: Run): void {
     this.run = run;
+    this.heldBy = run.facts.engine ?? this.heldBy;
     run.onDidChange(() => this.changeEmitter.fire());
     run.onDidMove((motion) => this.didMove(motion));
     run.ended.then((end) => this.didEnd(run, end)).catch((error: unknown) => this.around.log.error(`the end of a run of ${this.name} could not be dealt with`, error));
@@ -555,7 +566,9 @@ export class Machine {
   /** The state of a machine that does not run. */
   private async rest(): Promise<void> {
     if (this.registered.config === undefined) return this.enter("broken");
-    const saved = await new SavedState(this.folder).exists();
+    const state = new SavedState(this.folder);
+    const saved = await state.exists();
+    this.heldBy = saved ? (await state.facts())?.engine : undefined;
     this.enter(saved ? "saved" : this.problem ? "crashed" : "off");
     void this.measure();
   }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import { bootId, type ProcessIdentity } from "../base/processes";
 import { ErrorShape } from "../contract/errorShape";
+import { EngineId } from "../contract/model";
 import { writeFileAtomically } from "../storage/atomicFile";
 import { isMissing } from "../storage/fileErrors";
 
@@ -23,6 +24,8 @@ const RunRecord = z.object({
   ran: z.boolean(),
   /** The guest has been made who it is; until then its links stay down. */
   identified: z.boolean(),
+  /** Absent in records of machines that could have one only. */
+  engine: EngineId.optional(),
   /** The command line of the machine process. */
   command: z.array(z.string()).optional(),
   end: z.object({ at: z.number(), problem: ErrorShape.optional() }).optional(),

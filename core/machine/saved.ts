@@ -2,7 +2,7 @@ import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { formatSize, MiB } from "../base/bytes";
-import type { MachineConfig } from "../contract/model";
+import { EngineId, type MachineConfig } from "../contract/model";
 import { syncFolder, writeFileAtomically } from "../storage/atomicFile";
 import { isMissing } from "../storage/fileErrors";
 
@@ -12,7 +12,7 @@ import { isMissing } from "../storage/fileErrors";
  */
 const SavedFacts = z.object({
   savedAt: z.number(),
-  engine: z.string(),
+  engine: EngineId,
   memoryMiB: z.number(),
   boot: z.string(),
   disks: z.array(z.object({ id: z.string(), sizeBytes: z.number(), file: z.string() })),
@@ -28,7 +28,7 @@ const SavedFacts = z.object({
 export type SavedFacts = z.infer<typeof SavedFacts>;
 
 /** What must be the same for the state to be of use. */
-export function savedFacts(config: MachineConfig, engine: { readonly id: string; readonly facts: Readonly<Record<string, string>> }, moment: { savedAt: number; identified: boolean }): SavedFacts {
+export function savedFacts(config: MachineConfig, engine: { readonly id: EngineId; readonly facts: Readonly<Record<string, string>> }, moment: { savedAt: number; identified: boolean }): SavedFacts {
   return {
     savedAt: moment.savedAt,
     identified: moment.identified,

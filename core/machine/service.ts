@@ -9,7 +9,7 @@ import type { EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, toErrorData } from "../contract/errors";
 import type { HostInfo, JobInfo, MachineConfig, MachineInfo, MachinePatch, Notice } from "../contract/model";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
-import { EngineTable, type GuestFiles } from "../engine/engine";
+import { EngineTable, type Engine, type GuestFiles } from "../engine/engine";
 import { qemuEngine } from "../engine/qemu";
 import { doctorChecks, type QemuLookup } from "../engine/qemuHost";
 import { v86Engine, v86Info } from "../engine/v86Argv";
@@ -309,7 +309,7 @@ export class Service {
     const refused = firstError(await checkSpec(spec, context));
     if (refused) throw refused;
     const id = this.registry.newId();
-    const planned = await planMachine(spec, { id, now: this.clock.now(), macs: this.registry.macs(), images: this.imageTools(spec as EngineNeeds) });
+    const planned = await planMachine(spec, { id, now: this.clock.now(), macs: this.registry.macs(), images: this.imageTools(this.engines.resolve(spec as EngineNeeds)) });
     const config = this.fixed(planned.config);
     const job = this.jobs.run({ kind: "create", title: `Create ${spec.name}`, cancellable: true }, async (control) => {
       await this.registry.create(config, (folder, signal) => planned.fill(folder, { signal, progress: control.progress }), control.signal);
@@ -324,11 +324,11 @@ export class Service {
       const context = await this.checkContext();
       const { config, registered } = this.configured(id);
       const patch = patchOf(config);
-      const engine = this.engines.resolve(config);
+      const engine = machine.engineOf(config);
       const kind = requireChange(machine, config, patch, engine);
       const refused = firstError(await checkPatch({ ...registered, config }, patch, context));
       if (refused) throw refused;
-      await changeMachine(machine, config, patch, kind, { engine, images: this.imageTools(config), save: async (next) => void (await this.registry.update(id, this.fixed(next))) });
+      await changeMachine(machine, config, patch, kind, { engine, images: this.imageTools(engine), save: async (next) => void (await this.registry.update(id, this.fixed(next))) });
     });
     return machine.info();
   }
@@ -338,8 +338,8 @@ export class Service {
     return this.engines.resolve(config).defaults?.(config) ?? config;
   }
 
-  private imageTools(machine: EngineNeeds): ImageTools {
-    return { formats: this.engines.resolve(machine).info.capabilities.diskFormats, qemuImg: this.qemu?.ok ? this.qemu.value.img : undefined };
+  private imageTools(engine: Engine): ImageTools {
+    return { formats: engine.info.capabilities.diskFormats, qemuImg: this.qemu?.ok ? this.qemu.value.img : undefined };
   }
 
   /** Presses the keys together, and answers when the machine process has taken the next ones. */
@@ -417,7 +417,7 @@ export class Service {
 
   private async setBalloon(machine: Machine, memoryMiB: number): Promise<void> {
     const { config } = this.configured(machine.id);
-    const { info } = this.engines.resolve(config);
+    const { info } = machine.engineOf(config);
     if (!info.capabilities.balloon) throw new TerrariumError("unsupported", `${info.label} cannot take memory from a running guest.`, "Shut the machine down and change its memory.");
     if (memoryMiB > config.memoryMiB) throw new TerrariumError("invalid-input", `“${config.name}” was given ${formatSize(config.memoryMiB * MiB)} of memory; it cannot have more while it runs.`, "Choose less, or shut it down and change its memory.");
     await machine.inTurn("setBalloon", () => machine.live().tell([{ execute: "balloon", arguments: { value: memoryMiB * MiB } }]));

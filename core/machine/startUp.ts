@@ -86,7 +86,7 @@ export async function comeUp(start: StartUp): Promise<void> {
     signal,
     clock,
     onPid: ({ pid, start: processStart }) => {
-      begun.record = { pid, processStart, bootId: boot, startedAt: clock.now(), startedFrom: origin.from, command: [plan.command, ...plan.args], ...(origin.from === "saved" ? { savedAt: origin.savedAt } : {}), ran: false, identified: !held };
+      begun.record = { pid, processStart, bootId: boot, startedAt: clock.now(), startedFrom: origin.from, engine: engine.id, command: [plan.command, ...plan.args], ...(origin.from === "saved" ? { savedAt: origin.savedAt } : {}), ran: false, identified: !held };
       begun.written = writeRunRecord(around.folder, begun.record);
       begun.written.catch((error: unknown) => void error); // Awaited below.
     },

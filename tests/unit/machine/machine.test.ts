@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { processStart } from "../../../core/base/processes";
 import { QmpClient } from "../../../core/engine/qmp";
 import { machineSockets } from "../../../core/engine/engine";
+import type { QemuLookup } from "../../../core/engine/qemuHost";
 import { machineRunDir } from "../../../core/machine/runDir";
 import type { MachineInfo } from "../../../core/contract/model";
 import { fakeRuntime, TestHost } from "../../support/host";
@@ -22,6 +23,12 @@ interface Told {
   status: string;
   environment: string | null;
 }
+
+/** A host that has QEMU, as far as machines on the built-in emulator notice. */
+const foundQemu = {
+  ok: true,
+  value: { binary: "/nowhere/qemu", version: { text: "7.2" }, machineTypes: { q35: "pc-q35-7.2", pc: "pc-i440fx-7.2" }, allMachineTypes: ["pc-q35-7.2", "pc-i440fx-7.2"], maxCpus: 8, accelerators: [], accelerator: { id: "tcg", label: "TCG", argument: "tcg", cpuModel: "max", works: true, fast: false } },
+} as unknown as QemuLookup;
 
 describe("a machine", () => {
   let folder: string;
@@ -262,6 +269,28 @@ describe("a machine", () => {
     await read(again, "typed before");
     again.destroy();
     expect((await told(id)).order.filter((step) => step === "identity")).toHaveLength(1);
+  });
+
+  it("stays on the engine its guest's memory is in, also when \"auto\" would choose another one now", async () => {
+    const { id } = await test.create("settled", { boot: { kind: "firmware", order: "disk" } });
+    expect(await test.start(id)).toMatchObject({ engine: { id: "v86" } });
+    await test.close();
+    Object.assign(test.runtime, { findQemu: async () => foundQemu });
+    await test.reopen();
+    // The host service has found QEMU by now.
+    await test.host.call("machine.commandLine", { id });
+    expect((await test.host.call("host.info", {})).engines.map((engine) => engine.available)).toEqual([true, true]);
+    expect((await test.create("new", { boot: { kind: "firmware", order: "disk" } })).engine?.id).toBe("qemu");
+    expect(await test.get(id)).toMatchObject({ state: "running", engine: { id: "v86" } });
+    await expect(test.host.call("machine.setBalloon", { id, memoryMiB: 64 })).rejects.toMatchObject({ code: "unsupported" });
+    await test.succeed(await job("machine.save", id));
+    expect(await test.get(id)).toMatchObject({ state: "saved", engine: { id: "v86" } });
+    await test.close();
+    await test.reopen();
+    expect(await test.get(id)).toMatchObject({ state: "saved", engine: { id: "v86" } });
+    expect(await test.start(id)).toMatchObject({ state: "running", startedFrom: "saved", engine: { id: "v86" } });
+    await test.host.call("machine.powerOff", { id });
+    expect(await test.get(id)).toMatchObject({ state: "off", engine: { id: "qemu" } });
   });
 
   it("learns of an end it did not see: a shutdown is one, anything else is a crash", async () => {

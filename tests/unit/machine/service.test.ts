@@ -109,7 +109,7 @@ describe("a change of settings", () => {
 describe("what a machine was saved on", () => {
   const moment = { savedAt: 1, identified: true };
   const config = makeConfig({ disks: oneDisk });
-  const v86 = { id: "v86", facts: {} };
+  const v86 = { id: "v86" as const, facts: {} };
   const saved = savedFacts(config, v86, moment);
 
   it("fits the machine that it was", () => {
