@@ -319,12 +319,20 @@ async function checkDisk(findings: Findings, field: string, disk: MachineConfig[
     if (engine && !engine.capabilities.diskFormats.includes(layer.format)) findings.error(field, "unsupported", `${engine.label} cannot use ${path}: it is in the format ${layer.format}.`, "Choose another engine, or convert the disk.");
     const fault = await diskFault(path, index === disk.layers.length - 1, layer.format === "raw" ? disk.sizeBytes : undefined);
     if (fault) findings.error(field, fault.code, `${disk.id}: ${fault.message}`, fault.remedy);
+    // Whoever else had the image since it was given to the machine may have made it lead to other files. Layers above know what they lie on.
+    else if (index === 0 && layer.format !== "raw") await checkWhole(findings, field, disk.id, path, layer.format);
   }
   const top = disk.layers[disk.layers.length - 1];
   const others = findings.context.machines.filter((machine) => machine.folder !== folder);
   const real = top && (await realpathIfThere(resolve(folder, top.file)));
   const user = real === undefined ? undefined : await imageUser(real, others);
   if (user) findings.error(field, "locked", `${disk.id}: ${real} is a disk of "${user}" as well; two machines on one disk would destroy it.`, "Copy the image, and use the copy in one of the two.");
+}
+
+async function checkWhole(findings: Findings, field: string, id: string, path: string, format: string): Promise<void> {
+  const { format: found, noun, problem } = await inspectFile(path);
+  if (problem) findings.error(field, "image-unusable", `${id}: ${problem.message}`, problem.remedy);
+  else if (found !== format) findings.error(field, "image-unusable", `${id}: ${path} is ${noun}, and was a ${format.toUpperCase()} image.`, "Put the disk's file back.");
 }
 
 async function diskFault(path: string, isTop: boolean, sizeBytes: number | undefined): Promise<{ code: ErrorCode; message: string; remedy: string } | undefined> {

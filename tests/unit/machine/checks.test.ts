@@ -215,6 +215,21 @@ describe("checkStart", () => {
     expect(await checkStart(machine, context)).toMatchObject([{ field: "disks.0", message: expect.stringContaining("not a file") as string }]);
   });
 
+  it("finds a QCOW2 disk that has come to lead to other files, or is none any more", async () => {
+    const image = join(machine.folder, "disks", "disk0", "0.qcow2");
+    machine = { ...machine, config: { ...machine.config, engine: "qemu", disks: [{ id: "disk0", sizeBytes: 4096, layers: [{ file: "disks/disk0/0.qcow2", format: "qcow2" }] }] } };
+    context = { ...context, machines: [machine], resolveEngine: () => ({ ...qemuInfo, available: true }) };
+    const header = qcow2Image();
+    await writeFile(image, header);
+    expect(await checkStart(machine, context)).toEqual([]);
+    const elsewhere = Buffer.from(header);
+    elsewhere.writeBigUInt64BE(4n, 72); // qcow2 spec, incompatible features: an external data file
+    await writeFile(image, elsewhere);
+    expect(await checkStart(machine, context)).toMatchObject([{ field: "disks.0", code: "image-unusable", message: expect.stringContaining("keeps its data in another file") as string }]);
+    await writeFile(image, Buffer.alloc(header.length));
+    expect(await checkStart(machine, context)).toMatchObject([{ field: "disks.0", code: "image-unusable", message: expect.stringContaining("was a QCOW2 image") as string }]);
+  });
+
   it("finds a disk that another machine has as well", async () => {
     const other = machineOf(makeConfig({ name: "db", disks: [{ id: "disk0", sizeBytes: 4096, layers: [{ file: disk(), format: "raw" }] }] }));
     expect(await checkStart(machine, { ...context, machines: [machine, other] })).toMatchObject([{ field: "disks.0", code: "locked", message: expect.stringContaining('"db"') as string }]);
