@@ -117,8 +117,8 @@ function StatusLine({ collapsed }: { collapsed: boolean }) {
   const host = useHost();
   const { theme } = usePreferences();
   const store = useStore();
-  const ready = host?.engines.find((engine) => engine.available);
-  const words = !host ? "" : ready ? `${ready.label} ready` : "No engine ready";
+  const ready = (host?.engines ?? []).filter((engine) => engine.available);
+  const words = !host ? "" : ready.length > 1 ? `${ready.length} engines ready` : ready[0] ? `${ready[0].label} ready` : "No engine ready";
   const drawings = { system: CircleHalf, dark: Moon, light: Sun } as const;
   const choices = [
     { id: "system", label: "As the system" },

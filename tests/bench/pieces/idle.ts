@@ -46,6 +46,8 @@ async function measureIdle(app: DrivenApp, engine: EngineId, empty: Shares): Pro
     if (kind === "prepare-state" && state === "running") await app.call("job.cancel", { id: jobId });
   }
   await app.window.getByRole("treeitem", { name: new RegExp(name) }).click();
+  // A machine is shown with the tab that the one before had.
+  await app.window.getByRole("tab", { name: "Overview" }).click();
   const charts = app.window.getByRole("region", { name: "Usage in the last five minutes" });
   await charts.getByRole("img", { name: /^Processor in the last five minutes: now/ }).waitFor();
   await passing(settleSeconds * 1000);
