@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { MiB } from "../base/bytes";
 import type { Clock } from "../base/clock";
 import { DisposableStore, type Disposable } from "../base/disposable";
@@ -9,6 +10,7 @@ import { adapterSlots, type MonitorCommand } from "../engine/engine";
 import { isRecord, type QmpEvent } from "../engine/qmp";
 import { Guest } from "./guest";
 import { guestIdentity, type GuestIdentity } from "./identity";
+import { capLog } from "./logCap";
 import { readProcessUsage } from "./processUsage";
 import { writeRunRecord, type RunRecord } from "./runRecord";
 import type { Session, SessionEnd } from "./session";
@@ -60,6 +62,7 @@ export class Run implements Disposable {
   /** Ends the work that waits on the current boot of the guest. */
   private boot = new AbortController();
   private recording: Promise<void> = Promise.resolve();
+  private capping: Promise<void> = Promise.resolve();
   private heart: Disposable | undefined;
   private stopReason: PauseReason | undefined;
   private isUnresponsive = false;
@@ -132,9 +135,9 @@ export class Run implements Disposable {
     return this.currentMotion;
   }
 
-  /** Resolves when everything that was noted has been written. */
+  /** Resolves when everything that was noted has been written, and no log is being begun anew. */
   get recorded(): Promise<void> {
-    return this.recording;
+    return this.capping.then(() => this.recording);
   }
 
   get unresponsive(): boolean {
@@ -405,6 +408,7 @@ export class Run implements Disposable {
     const next = (): void => {
       if (!this.store.isDisposed) this.heart = clock.schedule(heartbeatMs, () => this.beat());
     };
+    this.capping = this.capping.then(() => this.capLogs());
     const { qmp } = this.session;
     if (clock.monotonic() - qmp.lastHeard < heartbeatMs / 2) return next();
     qmp.execute("query-status", undefined, heartbeatLimitMs).then(
@@ -417,6 +421,16 @@ export class Run implements Disposable {
         next();
       },
     );
+  }
+
+  /** Never rejects. */
+  private async capLogs(): Promise<void> {
+    const { folder, log, config } = this.around;
+    try {
+      for (const name of ["serial0.log", "engine.log"]) await capLog(join(folder, "logs", name));
+    } catch (error) {
+      log.warn(`${config().name}: a log that has grown too long could not be begun anew: ${toErrorData(error).message}`);
+    }
   }
 
   private setUnresponsive(value: boolean): void {

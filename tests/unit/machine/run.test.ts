@@ -1,6 +1,10 @@
+import { statSync } from "node:fs";
+import { mkdir, readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
+import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { MiB } from "../../../core/base/bytes";
 import { ManualClock } from "../../../core/base/clock";
 import { silentLog } from "../../../core/base/log";
 import { QmpClient } from "../../../core/engine/qmp";
@@ -55,6 +59,18 @@ describe("the watch over a machine process", () => {
     }
     return clock.monotonic() - began;
   }
+
+  it("begins logs anew that a guest has made too long, and keeps what they held last", async () => {
+    const logs = join(folder.path, "logs");
+    await mkdir(logs);
+    await writeFile(join(logs, "serial0.log"), "from the guest");
+    await truncate(join(logs, "serial0.log"), 33 * MiB);
+    await writeFile(join(logs, "engine.log"), "short");
+    await pass(() => statSync(join(logs, "serial0.log")).size === 0);
+    expect((await stat(join(logs, "serial0.log.1"))).size).toBe(33 * MiB);
+    expect(await readdir(logs)).toEqual(["engine.log", "serial0.log", "serial0.log.1"]);
+    expect(await readFile(join(logs, "engine.log"), "utf8")).toBe("short");
+  });
 
   it("asks seldom while the process answers", async () => {
     const began = clock.monotonic();
