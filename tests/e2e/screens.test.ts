@@ -21,6 +21,7 @@ beforeAll(async () => {
   home = await temporaryHome();
   terrarium("create", "garden");
   terrarium("create", "a machine whose name is so long that no list and no title bar anywhere has room for all of it");
+  terrarium("create", "pond", "--engine", "qemu", "--cpus", "2");
   terrarium("create", "kaputt");
   terrarium("create", "gone");
   terrarium("delete", "gone");
@@ -34,14 +35,15 @@ beforeAll(async () => {
 afterAll(async () => {
   await app.kill();
   terrarium("poweroff", "garden");
+  terrarium("poweroff", "pond");
   terrarium("serve", "--stop");
   await home.remove();
 });
 
 const row = (name: string) => app.main.getByRole("tree", { name: "Machines" }).getByRole("treeitem", { name: new RegExp(`^${name}`) });
 const nav = (name: string) => app.main.getByRole("navigation", { name: "Pages" }).getByRole("button", { name: new RegExp(`^${name}`) });
-const tab = async (name: string): Promise<void> => {
-  await row("garden").click();
+const tab = async (name: string, machine = "garden"): Promise<void> => {
+  await row(machine).click();
   await app.main.getByRole("tab", { name }).click();
 };
 
@@ -58,6 +60,24 @@ const screens: Readonly<Record<string, () => Promise<void>>> = {
   async settings() {
     await tab("Settings");
     await app.main.getByRole("textbox", { name: "Name" }).waitFor();
+  },
+  async "overview on qemu"() {
+    await tab("Overview", "pond");
+    await app.main.getByRole("heading", { name: "pond" }).waitFor();
+    // What runs it, and why that is slow here.
+    await app.main.getByText(/^QEMU \d/).first().waitFor();
+    await app.main.getByRole("img", { name: /^Processor in the last five minutes/ }).waitFor();
+  },
+  async "command line"() {
+    await tab("Logs", "pond");
+    await app.main.getByRole("radio", { name: "Command line" }).or(app.main.getByRole("button", { name: "Command line" })).or(app.main.getByRole("tab", { name: "Command line" })).first().click();
+    await app.main.getByRole("region", { name: "Command line of pond" }).getByText("-nodefaults").waitFor();
+  },
+  async "settings on qemu"() {
+    await tab("Settings", "pond");
+    const expert = app.main.getByRole("button", { name: "Expert" });
+    if ((await expert.getAttribute("aria-expanded")) === "false") await expert.click();
+    await app.main.getByRole("textbox", { name: "CPU model" }).waitFor();
   },
   async "a broken machine"() {
     await row("kaputt").click();
@@ -80,6 +100,7 @@ const screens: Readonly<Record<string, () => Promise<void>>> = {
   async "this computer"() {
     await nav("This computer").click();
     await app.main.getByRole("heading", { name: "This computer" }).waitFor();
+    await app.main.getByText("TCG (software emulation)").waitFor();
   },
   async preferences() {
     await nav("Preferences").click();
@@ -139,6 +160,9 @@ describe("the screens", () => {
     await app.main.getByRole("toolbar").getByRole("button", { name: "Open console" }).click();
     const page = await app.console("garden");
     await page.locator("[data-testid=guest-screen] canvas").waitFor();
+    await row("pond").click();
+    await app.main.getByRole("toolbar").getByRole("button", { name: "Start", exact: true }).click();
+    await app.main.locator(".chip.state", { hasText: "Running" }).waitFor();
   });
 
   for (const theme of themes) {

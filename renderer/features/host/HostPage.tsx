@@ -61,7 +61,7 @@ export default function HostPage({ windowButtons }: { windowButtons: React.React
         </dl>
       )}
       <div aria-busy={busy}>
-        {checks && <p className="s dim" role="status" style={{ marginBottom: 18 }}>{summary(checks)}</p>}
+        <p className="s dim" role="status" style={{ marginBottom: 18 }}>{busy ? "Trying what works on this computer…" : checks && summary(checks)}</p>
         {grouped(checks ?? [], host?.engines ?? []).map(({ title, checks: members }) => (
           <section key={title} aria-label={title} style={{ marginBottom: 22 }}>
             <h2 className="h3">{title}</h2>
