@@ -1,6 +1,5 @@
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
-import { text } from "node:stream/consumers";
 import { TerrariumError } from "../contract/errors";
 import type { HostCalls } from "../contract/procedures";
 import type { CreateFindings, CreateOptions } from "./spec";
@@ -32,15 +31,19 @@ export async function readSecrets(options: SecretOptions): Promise<Pick<CreateFi
 }
 
 async function readSecret(file: string): Promise<string> {
-  if (file === "-") return text(process.stdin);
-  let content: Buffer;
+  const pieces: Buffer[] = [];
+  let length = 0;
   try {
-    content = await readFile(resolve(file));
+    for await (const piece of file === "-" ? process.stdin : createReadStream(resolve(file))) {
+      pieces.push(Buffer.from(piece as Buffer));
+      length += pieces.at(-1)?.length ?? 0;
+      if (length > longestSecret) break;
+    }
   } catch (error) {
     throw new TerrariumError("io", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`, "Name a file that you may read.", { cause: error });
   }
-  if (content.length > longestSecret) throw new TerrariumError("invalid-input", `${file} is far too long to hold a key or a password.`, "Name the right file.");
-  return content.toString("utf8");
+  if (length > longestSecret) throw new TerrariumError("invalid-input", `${file === "-" ? "What comes on standard input" : file} is far too long to hold a key or a password.`, "Name the right file.");
+  return Buffer.concat(pieces).toString("utf8");
 }
 
 /** The system that a machine is created for: the named one, or what its image says it is. */

@@ -264,11 +264,9 @@ export class Machine {
           job.signal.throwIfAborted();
           await saved.commit(savedFacts(config, on, { savedAt: this.around.clock.now(), identified: run.identified }));
         } catch (error) {
-          try {
-            await saved.discard();
-          } finally {
-            if (wasRunning && this.run === run && !run.session.qmp.isClosed) await this.goOn(run);
-          }
+          // Why the saving failed counts more than that its remains could not be removed.
+          await saved.discard().catch((fault: unknown) => this.around.log.warn(`what was saved of ${this.name} could not be removed: ${String(fault)}`));
+          if (wasRunning && this.run === run && !run.session.qmp.isClosed) await this.goOn(run);
           throw error;
         } finally {
           this.quiet = false;

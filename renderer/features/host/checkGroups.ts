@@ -12,10 +12,10 @@ const accelerators = "Accelerators";
 
 /**
  * The checks by what they are about, as their ids say: `accelerator-...`; `engine-<engine>` and `<engine>-...` for an engine
- * and its parts, and the starter; the rest is the computer itself. Within a group they stay in the order they came.
+ * and its parts, firmware and the starter; the rest is the computer itself. Within a group they stay in the order they came.
  */
 export function grouped(checks: readonly DoctorCheck[], engines: readonly Pick<EngineInfo, "id">[]): CheckGroup[] {
-  const isPart = (id: string): boolean => id === "starter" || id.startsWith("engine-") || engines.some((engine) => id === engine.id || id.startsWith(`${engine.id}-`));
+  const isPart = (id: string): boolean => id === "starter" || id.startsWith("engine-") || id.startsWith("firmware-") || engines.some((engine) => id === engine.id || id.startsWith(`${engine.id}-`));
   const titleOf = ({ id }: DoctorCheck): string => (id.startsWith("accelerator-") ? accelerators : isPart(id) ? engineParts : computer);
   return [computer, engineParts, accelerators].map((title) => ({ title, checks: checks.filter((check) => titleOf(check) === title) })).filter((group) => group.checks.length > 0);
 }

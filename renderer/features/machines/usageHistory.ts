@@ -55,7 +55,7 @@ type Absent = UsageReport["absent"];
 function processorChart(samples: readonly UsageSample[], now: UsageSample | undefined, absent: Absent, cpus: number): Chart {
   const percent: Series = { name: "busy", of: ({ cpu }) => (cpu === undefined ? undefined : (cpu / cpus) * 100) };
   const highest = peak(samples, percent);
-  const of = cpus === 1 ? "of a core" : `of ${cpus} cores`;
+  const of = cpus === 1 ? "of a processor" : `of ${cpus} processors`;
   const value = show(now, percent, formatPercent);
   return { title: "Processor", value, of, lines: [percent], top: Math.max(100, highest ?? 0), absent: absent.cpu, description: describe("Processor", [`${value} ${of}`], [`at most ${formatPercent(highest ?? 0)}`], absent.cpu, now) };
 }

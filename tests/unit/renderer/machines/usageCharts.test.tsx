@@ -56,13 +56,13 @@ describe("the charts of the overview", () => {
     await show(running());
     await pass(1);
     expect(pictures()).toEqual([
-      "Processor in the last five minutes: now 25 % of a core, at most 25 %.",
+      "Processor in the last five minutes: now 25 % of a processor, at most 25 %.",
       "Memory in the last five minutes: now 40 MB of 240 MB in the guest, 300 MB on the host.",
       "Disk in the last five minutes: now 0 read, 5 MB/s written, 0 reads and 3 writes a second, at most 5 MB/s.",
       "Network: The machine has no network card.",
     ]);
     const words = document.body.textContent ?? "";
-    for (const text of ["25 %of a core", "40 MBof 240 MB, 300 MB on the host", "0read, 5 MB/s written", "The machine has no network card."]) expect(words).toContain(text);
+    for (const text of ["25 %of a processor", "40 MBof 240 MB, 300 MB on the host", "0read, 5 MB/s written", "The machine has no network card."]) expect(words).toContain(text);
   });
 
   it("ask for what is new while they can be seen, and for nothing while not", async () => {

@@ -41,13 +41,13 @@ describe("the charts of a machine's use", () => {
 
   it("say in words what they draw", () => {
     expect(charts(full).map(({ title, value, of, second }) => [title, value, of, second])).toEqual([
-      ["Processor", "50 %", "of a core", undefined],
+      ["Processor", "50 %", "of a processor", undefined],
       ["Memory", "60 MB", "of 240 MB", "300 MB on the host"],
       ["Disk", "2 KB/s", "read", "3 MB/s written"],
       ["Network", "0.1 KB/s", "in", "0 out"],
     ]);
     expect(charts(full)[2]?.description).toBe("Disk in the last five minutes: now 2 KB/s read, 3 MB/s written, 1 read and 12 writes a second, at most 3 MB/s.");
-    expect(charts(full, {}, 2)[0]).toMatchObject({ value: "25 %", of: "of 2 cores" });
+    expect(charts(full, {}, 2)[0]).toMatchObject({ value: "25 %", of: "of 2 processors" });
   });
 
   it("say what is not known, and why", () => {
