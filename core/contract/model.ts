@@ -104,7 +104,7 @@ export const HardwareConfig = z
     topology: z.object({ sockets: z.number().int().min(1).max(64), cores: z.number().int().min(1).max(256), threads: z.number().int().min(1).max(8) }),
     /** What the guest takes its battery-backed clock to show. */
     clock: z.enum(["utc", "local"]),
-    /** Arguments added to QEMU's command line as they are. Unsupported: they can break the machine. */
+    /** Arguments added to QEMU's command line, but for those that would take the machine out of Terrarium's hands. Unsupported: they can break the machine. */
     extraArguments: z.array(argument.min(1).max(2000)).max(64),
   })
   .partial();
@@ -231,6 +231,11 @@ export const GuestInfo = z.object({
   addresses: z.array(z.object({ adapter: z.number().int(), address: z.string() })),
 });
 export type GuestInfo = z.infer<typeof GuestInfo>;
+
+/** The least that a running guest may be left with of its memory, MiB. With less than it uses already a guest dies. */
+export function leastGuestMemoryMiB(memoryMiB: number): number {
+  return Math.min(memoryMiB, Math.max(64, Math.ceil(memoryMiB / 4)));
+}
 
 /** A machine as everyone but the disk sees it. */
 export const MachineInfo = z.object({

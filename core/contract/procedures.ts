@@ -72,7 +72,7 @@ export const procedures = {
   ),
   "machine.changeMedium": procedure("Puts an image into the CD drive, or takes it out.", z.object({ id: MachineId, drive: z.literal("cd0"), medium: z.string().min(1).nullable() }), done),
   "machine.setLink": procedure("Plugs or pulls an adapter's cable.", z.object({ id: MachineId, adapter: z.number().int().min(0).max(3), up: z.boolean() }), done),
-  "machine.setBalloon": procedure("Takes memory from the running guest, or gives it back.", z.object({ id: MachineId, memoryMiB: z.number().int().min(16) }), done),
+  "machine.setBalloon": procedure("Takes memory from the running guest, or gives it back.", z.object({ id: MachineId, memoryMiB: z.number().int().positive() }), done),
   "machine.commandLine": procedure(
     "The exact command line of the machine process: of the one that runs, else of the one a start would run.",
     machine,

@@ -94,9 +94,11 @@ export const commandRules: Readonly<Record<MachineCommand, Rule>> = {
 };
 
 /** Why `command` is not legal for the machine now, or undefined when it is. */
-export function refusal(command: MachineCommand, machine: Pick<MachineInfo, "state" | "jobId">): string | undefined {
+export function refusal(command: MachineCommand, machine: Pick<MachineInfo, "state" | "jobId" | "pauseReason">): string | undefined {
   const rule = commandRules[command];
   if (!rule.legal.includes(machine.state)) return rule.because[machine.state] ?? `Not possible while the machine is ${machine.state}.`;
+  // Its processor would go on, in a kernel that has given up.
+  if (command === "resume" && machine.pauseReason === "guest-panic") return "The guest has panicked and cannot go on. Reset the machine, or power it off.";
   if (machine.jobId !== undefined && !rule.whileBusy) return "Another job is working on this machine. Wait until it is done, or cancel it.";
   return undefined;
 }

@@ -133,8 +133,9 @@ export class Machine {
   /** @throws TerrariumError `illegal-state` or `busy` with the reason people read. */
   require(command: MachineCommand): void {
     const jobId = this.around.jobs.holder(this.id)?.id;
-    const because = refusal(command, { state: this.state, jobId });
-    if (because !== undefined) throw new TerrariumError(refusal(command, { state: this.state }) === undefined ? "busy" : "illegal-state", because);
+    const pauseReason = this.state === "paused" ? this.pauseReason : undefined;
+    const because = refusal(command, { state: this.state, jobId, pauseReason });
+    if (because !== undefined) throw new TerrariumError(refusal(command, { state: this.state, pauseReason }) === undefined ? "busy" : "illegal-state", because);
   }
 
   /** Does `work` when what was asked before it is done, if the machine still allows `command` then; undefined is always allowed. */

@@ -350,6 +350,7 @@ export class Run implements Disposable {
       }
       case "GUEST_PANICKED":
         this.stopReason = "guest-panic";
+        this.around.logEvent("the guest panicked");
         this.around.notify({ level: "error", message: `The guest of ${name} has panicked.`, remedy: "Its console says why. Reset it to start again." });
         break;
       case "RESET":
@@ -368,6 +369,14 @@ export class Run implements Disposable {
     const balloon = left < this.around.config().memoryMiB ? left : undefined;
     if (balloon === this.balloon) return;
     this.balloon = balloon;
+    this.changeEmitter.fire();
+  }
+
+  /** A guest that boots needs what it booted with before; too little may be why it was reset. */
+  private giveMemoryBack(): void {
+    if (this.balloon === undefined) return;
+    this.balloon = undefined;
+    this.tell([{ execute: "balloon", arguments: { value: this.around.config().memoryMiB * MiB } }]).catch((error: unknown) => this.around.log.warn(`the memory taken from the guest could not be given back: ${String(error)}`));
     this.changeEmitter.fire();
   }
 
@@ -390,6 +399,7 @@ export class Run implements Disposable {
   /** The guest boots again, and a starter guest is nobody again. */
   private didReset(): void {
     this.around.logEvent("the guest was reset");
+    this.giveMemoryBack();
     this.boot.abort();
     this.boot = new AbortController();
     this.guest.restarted();

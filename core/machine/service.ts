@@ -7,7 +7,7 @@ import { Emitter, type Event } from "../base/emitter";
 import type { Log } from "../base/log";
 import type { EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, toErrorData } from "../contract/errors";
-import type { HostInfo, JobInfo, MachineConfig, MachineInfo, MachinePatch, Notice } from "../contract/model";
+import { leastGuestMemoryMiB, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type MachinePatch, type Notice } from "../contract/model";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
 import { EngineTable, type Engine, type GuestFiles } from "../engine/engine";
 import { qemuEngine } from "../engine/qemu";
@@ -419,6 +419,8 @@ export class Service {
     const { config } = this.configured(machine.id);
     const { info } = machine.engineOf(config);
     if (!info.capabilities.balloon) throw new TerrariumError("unsupported", `${info.label} cannot take memory from a running guest.`, "Shut the machine down and change its memory.");
+    const least = leastGuestMemoryMiB(config.memoryMiB);
+    if (memoryMiB < least) throw new TerrariumError("invalid-input", `The guest of “${config.name}” cannot be left with less than ${formatSize(least * MiB)}: it would run out of memory and crash.`, "Leave it more.");
     if (memoryMiB > config.memoryMiB) throw new TerrariumError("invalid-input", `“${config.name}” was given ${formatSize(config.memoryMiB * MiB)} of memory; it cannot have more while it runs.`, "Choose less, or shut it down and change its memory.");
     await machine.inTurn("setBalloon", () => machine.live().tell([{ execute: "balloon", arguments: { value: memoryMiB * MiB } }]));
     machine.log.event(`memory for the guest: ${formatSize(memoryMiB * MiB)}`);

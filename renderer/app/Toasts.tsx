@@ -15,7 +15,7 @@ const drawings = {
   error: { icon: WarningOctagon, colour: "var(--crash)" },
 } as const;
 
-/** Short messages at the lower right. */
+/** Short messages at the lower left. */
 export function ToastShelf() {
   const shown = useSyncExternalStore(toasts.subscribe, toasts.get);
   return (
@@ -30,14 +30,14 @@ export function ToastShelf() {
 function ToastCard({ toast }: { toast: Toast }) {
   const [held, setHeld] = useState(false);
   useEffect(() => {
-    // Whoever reads it or reaches for its button has time.
+    // Whoever moves over it or reaches for its button has time; a pointer that only lay there is no reader.
     if (held) return undefined;
     const timer = setTimeout(() => toasts.close(toast.id), toast.lifetime);
     return () => clearTimeout(timer);
   }, [toast, held]);
   const { icon: Drawing, colour } = drawings[toast.level];
   return (
-    <div className="toast" role={toast.level === "error" ? "alert" : "status"} onMouseEnter={() => setHeld(true)} onMouseLeave={() => setHeld(false)} onFocus={() => setHeld(true)} onBlur={() => setHeld(false)}>
+    <div className="toast" role={toast.level === "error" ? "alert" : "status"} onMouseMove={() => setHeld(true)} onMouseLeave={() => setHeld(false)} onFocus={() => setHeld(true)} onBlur={() => setHeld(false)}>
       <Drawing className="ic" color={colour} aria-hidden />
       <div className="grow selectable">
         <div>{toast.message}</div>

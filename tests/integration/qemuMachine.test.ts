@@ -63,6 +63,7 @@ describe("a machine that runs on QEMU", () => {
     await test.until(id, (machine) => machine.balloonMiB === undefined);
     expect(await total()).toBe(before);
     await expect(test.host.call("machine.setBalloon", { id, memoryMiB: 512 })).rejects.toMatchObject({ code: "invalid-input" });
+    await expect(test.host.call("machine.setBalloon", { id, memoryMiB: 16 })).rejects.toMatchObject({ code: "invalid-input", message: expect.stringContaining("64 MB") as string });
   });
 
   it("is given another disk while it runs, and lets go of it again", async () => {
@@ -115,6 +116,8 @@ describe("a machine that runs on QEMU", () => {
   });
 
   it("is paused when its guest panics, says so, and boots again by a reset", async () => {
+    await test.host.call("machine.setBalloon", { id, memoryMiB: 160 });
+    await test.until(id, (machine) => machine.balloonMiB === 160);
     await test.shell(id, "while ! grep -q pvpanic /proc/modules; do usleep 50000; done; (sleep 1; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &");
     const panicked = await test.until(id, (machine) => machine.state === "paused");
     expect(panicked.pauseReason).toBe("guest-panic");
@@ -123,8 +126,14 @@ describe("a machine that runs on QEMU", () => {
     await test.close();
     await test.reopen();
     expect(await test.get(id)).toMatchObject({ state: "paused", pauseReason: "guest-panic" });
+    // A kernel that has given up is not let run into a machine that looks alive.
+    await expect(test.host.call("machine.resume", { id })).rejects.toMatchObject({ code: "illegal-state", message: expect.stringContaining("panicked") as string });
     await test.host.call("machine.reset", { id });
-    await test.untilAnswering(id);
+    const again = await test.untilAnswering(id);
+    // It boots with all of its memory.
+    expect(again.balloonMiB).toBeUndefined();
+    expect(Number(await test.shell(id, "awk '/MemTotal/ { print $2 }' /proc/meminfo"))).toBeGreaterThan(220 * 1024);
+    expect(await lastEvents(test, id)).toContain("the guest panicked");
   });
 
   it("is seen not to answer when QEMU hangs, and is powered off all the same", async () => {

@@ -92,6 +92,7 @@ export const machineVerbs: readonly Verb[] = [
     more: [`Settings:\n${settings.map(([form, meaning]) => `  ${form}  ${meaning}`).join("\n")}`],
     options: {
       "add-disk": { type: "string", multiple: true, value: "SIZE", help: "Add an empty disk." },
+      yes: yesOption,
       "remove-disk": { type: "string", multiple: true, value: "ID", help: "Take a disk out: disk0 to disk3. Its contents are deleted unless it is a linked image." },
     },
     async run(context, [name, ...words], values) {
@@ -101,6 +102,8 @@ export const machineVerbs: readonly Verb[] = [
       patchFrom(words, undefined);
       const host = await context.connect();
       const { id, config } = await findMachine(host, name!);
+      const lost = (removeDisks ?? []).filter((each) => config?.disks.some((disk) => disk.id === each && disk.layers.every(({ file }) => !file.startsWith("/"))));
+      if (lost.length > 0) await requireYes(context, values.yes, `${lost.join(", ")} of ${name!}: delete with everything on ${lost.length === 1 ? "it" : "them"}? That cannot be brought back.`);
       const patch = { ...patchFrom(words, config), ...(addDisks ? { addDisks } : {}), ...(removeDisks ? { removeDisks: [...removeDisks] } : {}) };
       const { medium, ...rest } = patch;
       // A medium can be changed in states in which nothing else can.

@@ -1,6 +1,6 @@
 import Slider from "@mui/material/Slider";
 import { useEffect, useState } from "react";
-import type { MachineConfig, MachineInfo } from "../../../core/contract/model";
+import { leastGuestMemoryMiB, type MachineConfig, type MachineInfo } from "../../../core/contract/model";
 import { isLive, refusal } from "../../../core/contract/states";
 import { call } from "../../api/client";
 import { Button } from "../../ui/Button";
@@ -25,7 +25,7 @@ export function GuestMemory({ machine, config }: { machine: MachineInfo; config:
   if (!capabilities?.balloon || !isLive(machine.state)) return null;
   const refused = refusal("setBalloon", machine);
   const step = Math.max(1, Math.round(all / positions));
-  const least = Math.min(all, Math.max(capabilities.minMemoryMiB, step));
+  const least = leastGuestMemoryMiB(all);
   const set = async (memoryMiB: number): Promise<void> => {
     const done = await attempt(() => call("machine.setBalloon", { id: machine.id, memoryMiB }));
     setDragged(undefined);

@@ -65,6 +65,12 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
     stepFindings.find((finding) => finding.level === "error")?.message ??
     (step === "review" && !checked ? "Terrarium is looking whether this computer can run it." : undefined);
 
+  // Whoever works with the keyboard goes on in the step, not at the window's edge.
+  useEffect(() => {
+    const first = body.current?.querySelector<HTMLElement>("input:checked, input:not([disabled]), select, textarea, button");
+    if (!body.current?.contains(document.activeElement)) first?.focus({ preventScroll: true });
+  }, [step]);
+
   const go = (to: StepName): void => {
     setStep(to);
     setSeen((before) => new Set([...before, to]));

@@ -4,6 +4,14 @@ import { commandRules, isLive, machineCommands, refusal } from "../../../core/co
 
 const states = MachineState.options;
 
+describe("a guest that has panicked", () => {
+  it("is not resumed, but may be reset, and one that was paused goes on", () => {
+    expect(refusal("resume", { state: "paused", pauseReason: "guest-panic" })).toMatch(/panicked/);
+    expect(refusal("reset", { state: "paused", pauseReason: "guest-panic" })).toBeUndefined();
+    expect(refusal("resume", { state: "paused", pauseReason: "user" })).toBeUndefined();
+  });
+});
+
 describe("the table of machine states", () => {
   it("decides every command in every state, either legal or with a reason of its own", () => {
     for (const command of machineCommands) {

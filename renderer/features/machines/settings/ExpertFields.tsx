@@ -73,7 +73,7 @@ function Unsupported() {
   return (
     <span className="unsupported">
       <Warning className="ic xs" aria-hidden />
-      <span>Unsupported: they are added to the command line as they are, and can break the machine.</span>
+      <span>Unsupported: they are added to the command line, and can break the machine. Those that would take it out of Terrarium’s hands are refused.</span>
     </span>
   );
 }

@@ -1,9 +1,10 @@
 import { useEffect, useMemo, useRef, useState } from "react";
 import type { EngineInfo, Finding, MachineConfig, MachineInfo } from "../../../../core/contract/model";
-import { refusal } from "../../../../core/contract/states";
+import { isLive, refusal } from "../../../../core/contract/states";
 import { call } from "../../../api/client";
 import { useHost } from "../../../api/hooks";
 import { Button } from "../../../ui/Button";
+import { confirm } from "../../../ui/confirm";
 import { plural } from "../../../ui/format";
 import { Problem } from "../../../ui/Problem";
 import { attempt, toasts } from "../../../ui/toasts";
@@ -104,6 +105,8 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
   const refused = errors.length > 0 ? `Put ${plural(errors.length, "setting")} right first: ${errors[0]!.message}` : patchRefusal(machine, config, patch);
 
   const apply = async (): Promise<void> => {
+    const lost = config.disks.filter(({ id, layers }) => draft.removeDisks.includes(id) && layers.every(({ file }) => !file.startsWith("/"))).map(({ id }) => id);
+    if (lost.length > 0 && !(await confirm({ title: `Delete ${listed(lost)}?`, body: `Everything on ${lost.length === 1 ? "it" : "them"} will be lost for good.${isLive(machine.state) ? " The guest may be using it now." : ""}`, action: "Delete and apply", danger: true }))) return;
     setApplying(true);
     const changed = await attempt(() => call("machine.set", { id: machine.id, patch }));
     setApplying(false);
