@@ -38,7 +38,9 @@ async function attach(record: RunRecord, sockets: MachineSockets, serialLog: str
   if (!session) return undefined;
   const run = new Run(session, record, around);
   try {
-    return { run, ...(await run.queryMotion()) };
+    const motion = await run.queryMotion();
+    await run.queryBalloon();
+    return { run, ...motion };
   } catch (error) {
     await session.process.kill();
     run.dispose();

@@ -7,7 +7,7 @@ import type { Log } from "../base/log";
 import { TerrariumError, toErrorData } from "../contract/errors";
 import type { AdapterConfig, MachineConfig, Notice, PauseReason } from "../contract/model";
 import { adapterSlots, type MonitorCommand } from "../engine/engine";
-import { isRecord, type QmpEvent } from "../engine/qmp";
+import { isRecord, QmpError, type QmpEvent } from "../engine/qmp";
 import { Guest } from "./guest";
 import { guestIdentity, type GuestIdentity } from "./identity";
 import { capLog } from "./logCap";
@@ -204,6 +204,16 @@ export class Run implements Disposable {
     const runs = isRecord(answer) && answer["running"] === true;
     this.currentMotion = runs ? { runs } : { runs, reason: status === "io-error" ? await this.diskTrouble() : status === "guest-panicked" ? "guest-panic" : "user" };
     return { status, motion: this.currentMotion };
+  }
+
+  /** Finds out how much memory the guest is left with, after others had to do with it. An engine without a balloon has no such command. */
+  async queryBalloon(): Promise<void> {
+    try {
+      const answer = await this.session.qmp.execute("query-balloon");
+      this.didChangeBalloon(isRecord(answer) ? answer["actual"] : undefined);
+    } catch (error) {
+      if (!(error instanceof QmpError)) throw error;
+    }
   }
 
   /** Why the disks stopped the guest: whoever asks was not there when it happened. */
