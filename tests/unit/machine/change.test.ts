@@ -25,7 +25,16 @@ class PretendQemu {
   readonly held = new Set<string>();
   readonly limits: Record<string, unknown>[] = [];
   isClosed = false;
+  /** Resolves when a device was asked for that its guest does not let go of. */
+  readonly asked: Promise<void>;
+  private readonly didAsk: () => void;
   private readonly events = new Emitter<QmpEvent>();
+
+  constructor() {
+    let didAsk = (): void => undefined;
+    this.asked = new Promise((resolve) => (didAsk = resolve));
+    this.didAsk = didAsk;
+  }
 
   async execute(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
     const name = String(args["node-name"]);
@@ -45,7 +54,8 @@ class PretendQemu {
         return {};
       case "device_del":
         if (!this.devices.has(id)) throw new QmpError(command, "DeviceNotFound", `Device '${id}' not found`);
-        if (!this.held.has(id)) setImmediate(() => this.letGo(id));
+        if (this.held.has(id)) this.didAsk();
+        else setImmediate(() => this.letGo(id));
         return {};
       case "query-named-block-nodes":
         return [...this.nodes.keys()].map((node) => ({ "node-name": node }));
@@ -116,6 +126,7 @@ describe("changing a machine that runs", () => {
     qemu.held.add("disk0");
     const refused = set({ removeDisks: ["disk0"] });
     refused.catch(() => undefined);
+    await qemu.asked;
     await clock.skip(31_000);
     await expect(refused).rejects.toMatchObject({ code: "timeout", message: expect.stringContaining("disk0") as string });
     expect(config.disks).toHaveLength(1);
@@ -146,6 +157,7 @@ describe("changing a machine that runs", () => {
     qemu.held.add("disk0");
     const refused = set({ medium: "/discs/two.iso", removeDisks: ["disk0"] });
     refused.catch(() => undefined);
+    await qemu.asked;
     await clock.skip(31_000);
     await expect(refused).rejects.toMatchObject({ code: "timeout" });
     expect(qemu.medium).toBe("/discs/one.iso");
