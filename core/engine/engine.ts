@@ -20,6 +20,19 @@ export interface Engine {
   readonly live: LiveChanges;
 }
 
+/** The arguments for a kernel that is started directly, in QEMU's words, which the built-in emulator has too; none for a machine that its firmware starts. */
+export function kernelArgs({ boot }: MachineConfig, { starter }: GuestFiles): string[] {
+  switch (boot.kind) {
+    case "starter":
+      if (!starter) throw new TerrariumError("unavailable", "The starter guest has not been built on this host.", "Run `npm start` again; it says what is missing.");
+      return ["-kernel", starter.kernel, "-initrd", starter.initrd, "-append", starter.cmdline];
+    case "kernel":
+      return ["-kernel", boot.kernel, ...(boot.initrd === undefined ? [] : ["-initrd", boot.initrd]), "-append", boot.cmdline];
+    case "firmware":
+      return [];
+  }
+}
+
 /** How many adapters a machine can have. */
 export const adapterSlots = 4;
 
@@ -145,6 +158,11 @@ export class EngineTable {
   /** What of a machine needs QEMU, in words; nothing when the built-in emulator can run it. */
   beyondBuiltIn(machine: EngineNeeds): string[] {
     return beyond(this.v86.info.capabilities, machine);
+  }
+
+  /** Whether QEMU would run the machine on a host that has one. */
+  mayNeedQemu(machine: EngineNeeds): boolean {
+    return engineFor(machine, this.v86.info, { ...this.qemu.info, available: true }) === "qemu";
   }
 
   list(): EngineInfo[] {

@@ -3,7 +3,7 @@ import { TerrariumError } from "../contract/errors";
 import type { Chipset, DiskConfig, MachineConfig } from "../contract/model";
 import { sandboxArgument } from "./accelerator";
 import { refusedArgument } from "./extraArguments";
-import { adapterSlots, layerFile, type LaunchContext, type MonitorCommand } from "./engine";
+import { adapterSlots, kernelArgs, layerFile, type LaunchContext, type MonitorCommand } from "./engine";
 
 /*
  * QEMU's command line for a machine, as a pure function of its configuration and of what this host's QEMU is (QEMU's
@@ -45,7 +45,7 @@ export function qemuArgv(config: MachineConfig, context: LaunchContext, qemu: Qe
   // The guest's power-off and panic stop the machine and are dealt with from outside, by whichever host service is there then.
   args.push("-action", "reboot=reset,shutdown=pause,panic=pause");
   if (qemu.sandbox) args.push("-sandbox", sandboxArgument);
-  args.push(...firmwareArgs(config, context, qemu), ...bootArgs(config, context));
+  args.push(...firmwareArgs(config, context, qemu), ...kernelArgs(config, context.guest));
   args.push("-chardev", `socket,id=monitor,path=${comma(sockets.monitor)},server=on,wait=off`, "-mon", "chardev=monitor,mode=control");
   args.push("-vnc", `unix:${comma(sockets.display)}`, "-device", json({ driver: "VGA", id: "vga0", bus, vgamem_mb: 32 }));
   args.push("-device", json({ driver: "qemu-xhci", id: "usb", bus }), "-device", json({ driver: "usb-tablet", id: "tablet", bus: "usb.0" }));
@@ -160,21 +160,6 @@ function firmwareArgs(config: MachineConfig, context: LaunchContext, qemu: QemuF
     "-blockdev", json({ driver: codeFormat, "node-name": "firmware-code", "read-only": true, file: { driver: "file", filename: code } }),
     "-blockdev", json({ driver: "qcow2", "node-name": "firmware-variables", backing: null, file: { driver: "file", filename: resolve(context.folder, variablesFile) } }),
   ];
-}
-
-function bootArgs(config: MachineConfig, context: LaunchContext): string[] {
-  const { boot } = config;
-  switch (boot.kind) {
-    case "starter": {
-      const { starter } = context.guest;
-      if (!starter) throw new TerrariumError("unavailable", "The starter guest has not been built on this host.", "Run `npm start` again; it says what is missing.");
-      return ["-kernel", starter.kernel, "-initrd", starter.initrd, "-append", starter.cmdline];
-    }
-    case "kernel":
-      return ["-kernel", boot.kernel, ...(boot.initrd === undefined ? [] : ["-initrd", boot.initrd]), "-append", boot.cmdline];
-    case "firmware":
-      return [];
-  }
 }
 
 function bootOrder(config: MachineConfig): { disk(disk: DiskConfig): { bootindex?: number }; drive: { bootindex?: number } } {

@@ -1,6 +1,6 @@
 import { TerrariumError } from "../contract/errors";
 import type { EngineInfo, MachineConfig } from "../contract/model";
-import { adapterSlots, topLayer, type Engine, type LaunchContext, type LaunchPlan } from "./engine";
+import { adapterSlots, kernelArgs, topLayer, type Engine, type LaunchContext, type LaunchPlan } from "./engine";
 
 /** How the built-in emulator's machine process is started. */
 export interface EmulatorRuntime {
@@ -72,7 +72,8 @@ export function v86Argv(config: MachineConfig, context: LaunchContext): string[]
   const { firmware } = context.guest;
   if (!firmware) throw new TerrariumError("unavailable", "The firmware of the built-in emulator comes with the starter guest, which has not been built on this host.", "Run `npm start` again; it says what is missing.");
   args.push("-bios", firmware.bios, "-vgabios", firmware.vgabios);
-  args.push(...bootArgs(config, context));
+  args.push(...kernelArgs(config, context.guest));
+  if (config.boot.kind === "firmware") args.push("-boot", config.boot.order === "cd" ? "d" : "c");
   args.push("-monitor", sockets.monitor, "-vnc", sockets.display, "-serial", sockets.serial, "-serial-log", context.serialLog, "-agent", sockets.agent);
   args.push("-dump-dir", context.dumpDir);
   // The machine process numbers disks by their place, without gaps.
@@ -90,21 +91,6 @@ export function v86Argv(config: MachineConfig, context: LaunchContext): string[]
   }
   if (context.incoming) args.push("-incoming", "defer");
   return args;
-}
-
-function bootArgs(config: MachineConfig, context: LaunchContext): string[] {
-  const { boot } = config;
-  switch (boot.kind) {
-    case "starter": {
-      const { starter } = context.guest;
-      if (!starter) throw new TerrariumError("unavailable", "The starter guest has not been built on this host.", "Run `npm start` again; it says what is missing.");
-      return ["-kernel", starter.kernel, "-initrd", starter.initrd, "-append", starter.cmdline];
-    }
-    case "kernel":
-      return ["-kernel", boot.kernel, ...(boot.initrd === undefined ? [] : ["-initrd", boot.initrd]), "-append", boot.cmdline];
-    case "firmware":
-      return ["-boot", boot.order === "cd" ? "d" : "c"];
-  }
 }
 
 /** The address of a slot without an adapter: from the machine's id, so that it is stable, and never in use twice. */

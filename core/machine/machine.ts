@@ -249,7 +249,7 @@ export class Machine {
     return this.inTurn("save", () =>
       this.around.jobs.run({ kind: "save", title: `Save ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
         const run = this.live();
-        await this.around.enginesKnown();
+        await this.around.enginesKnown(this.usable().config);
         const { config, engine } = this.usable();
         const on = { id: engine.id, facts: this.plan(config, engine).facts };
         const saved = new SavedState(this.folder);
@@ -331,7 +331,7 @@ export class Machine {
   // --- coming up
 
   private async bringUp(job: JobControl): Promise<void> {
-    await this.around.enginesKnown();
+    await this.around.enginesKnown(this.usable().config);
     const { config, engine } = this.usable();
     const { available, problem, label } = engine.info;
     if (!available) throw new TerrariumError("unavailable", problem?.message ?? `${label} is not available.`, problem?.remedy);

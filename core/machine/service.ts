@@ -382,6 +382,10 @@ export class Service {
 
   private async checkContext(): Promise<CheckContext> {
     await this.lookingForQemu;
+    return this.contextNow();
+  }
+
+  private async contextNow(): Promise<CheckContext> {
     return {
       canConvert: this.qemu?.ok === true && this.qemu.value.img !== undefined,
       facts: await readHostFacts(this.home.path),
@@ -454,7 +458,8 @@ export class Service {
       },
       runDir: (id) => machineRunDir(service.home.runDir, id),
       guestFiles: () => guestFiles(service.starter),
-      enginesKnown: async () => {
+      enginesKnown: async (config) => {
+        if (!service.engines.mayNeedQemu(config)) return;
         // One that was missing may have been installed since.
         if (service.qemu?.ok === false) await service.lookForQemu();
         else await service.lookingForQemu;
@@ -463,7 +468,7 @@ export class Service {
       states: () => service.states,
       authorizedKeys: () => (service.authorizedKeys ??= homeKey(service.home.path).then((line) => [line])),
       checkStart: async (machine, config) => {
-        const refused = firstError(await checkStart({ ...machine, config }, await service.checkContext()));
+        const refused = firstError(await checkStart({ ...machine, config }, await service.contextNow()));
         if (refused) throw refused;
       },
       notify: (notice) => service.notify(notice),

@@ -16,8 +16,8 @@ export interface Surroundings {
   runDir(id: string): string;
   /** Firmware and starter guest. @throws TerrariumError `unavailable`. */
   guestFiles(): GuestFiles;
-  /** Resolves when it is known which engines this host has. */
-  enginesKnown(): Promise<void>;
+  /** Resolves when it is known which engine this host has for the machine; at once for one that every host has. */
+  enginesKnown(config: MachineConfig): Promise<void>;
   /** The path of qemu-img, if there is one. */
   imageTool(): string | undefined;
   states(): PreBootedStates | undefined;

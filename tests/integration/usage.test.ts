@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { usageIntervalMs, type EngineId, type UsageReport, type UsageSample } from "../../core/contract/model";
 import { TestHost } from "../support/host";
 
@@ -23,11 +23,14 @@ describe.each(engines)("the use of a starter machine on the engine %s", (engine)
   /** Asks as a window does, until samples made after this are as wanted; answers with those. */
   async function watch(wanted: (samples: readonly UsageSample[], report: UsageReport) => boolean): Promise<UsageSample[]> {
     const since = (await test.host.call("machine.usage", { id })).samples.at(-1)?.at;
-    for (;;) {
-      const report = await test.host.call("machine.usage", { id, since });
-      if (wanted(report.samples, report)) return report.samples;
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
+    return vi.waitFor(
+      async () => {
+        const report = await test.host.call("machine.usage", { id, since });
+        if (!wanted(report.samples, report)) throw new Error(`not yet: ${JSON.stringify(report).slice(-500)}`);
+        return report.samples;
+      },
+      { interval: 250, timeout: 100_000 },
+    );
   }
   const highest = (samples: readonly UsageSample[], of: (sample: UsageSample) => number | undefined): number => Math.max(0, ...samples.map((sample) => of(sample) ?? 0));
 

@@ -57,6 +57,13 @@ describe("the table of engines", () => {
     expect(withQemu.beyondBuiltIn(small)).toEqual([]);
   });
 
+  it("has a machine that every host can run wait for nobody who looks for QEMU", () => {
+    const looking = new EngineTable(v86, qemuEngine());
+    expect(looking.mayNeedQemu(small)).toBe(false);
+    expect(looking.mayNeedQemu({ ...small, engine: "v86", boot: { kind: "firmware", order: "cd" } })).toBe(false);
+    for (const need of [{ engine: "qemu" as const }, { boot: { kind: "firmware" as const, order: "cd" as const } }, { cpus: 2 }]) expect(looking.mayNeedQemu({ ...small, ...need })).toBe(true);
+  });
+
   it("takes the engine that was named", () => {
     expect(chosen(without, { engine: "qemu" })).toBe("qemu");
     expect(chosen(withQemu, { engine: "v86", cpus: 8 })).toBe("v86");
