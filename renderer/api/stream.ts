@@ -72,7 +72,8 @@ export function channelOf(port: MessagePort): Channel {
     channel.readyState = "closed";
     channel.error = error;
     port.close();
-    channel.onclose?.({ code: error ? 1006 : 1000, reason: error?.message ?? "", wasClean: error === undefined });
+    // Not within close(), as with a WebSocket: noVNC would be told of the end before it waits for it, and complain that it never came.
+    queueMicrotask(() => channel.onclose?.({ code: error ? 1006 : 1000, reason: error?.message ?? "", wasClean: error === undefined }));
   };
 
   const channel: Channel = {

@@ -76,4 +76,13 @@ describe("a stream's channel", () => {
     await vi.waitFor(() => expect(heard).toHaveBeenCalledWith({ end: true }));
     expect(heard).toHaveBeenCalledOnce();
   });
+
+  it("tells of its end after whoever closed it has finished, as a WebSocket does", async () => {
+    const { channel } = pair();
+    const closed = vi.fn();
+    channel.onclose = closed;
+    channel.close();
+    expect(closed).not.toHaveBeenCalled();
+    await vi.waitFor(() => expect(closed).toHaveBeenCalledOnce());
+  });
 });
