@@ -88,13 +88,15 @@ function checkEngine(engine: EngineInfo): DoctorCheck {
 }
 
 function checkNetworks({ networkModes }: DoctorContext): DoctorCheck {
-  const available = networkModes.filter((mode) => mode.available).map((mode) => mode.mode);
+  const check = { id: "networks", title: "Network modes" };
+  // "none" is a cable that leads nowhere: no network.
+  const available = networkModes.filter(({ mode, available: usable }) => usable && mode !== "none").map(({ mode }) => mode);
   // Several modes may lack the same thing.
   const byReason = new Map<string, string[]>();
   for (const { mode, reason = "Not available on this computer." } of networkModes.filter((each) => !each.available)) byReason.set(reason, [...(byReason.get(reason) ?? []), mode]);
   const missing = [...byReason].map(([reason, modes]) => `Not available: ${modes.join(", ")}. ${reason}`);
-  const detail = [`Available: ${available.join(", ") || "nothing"}.`, ...missing].join(" ");
-  return { id: "networks", title: "Network modes", status: "ok", detail };
+  if (available.length === 0) return { ...check, status: "warning", detail: ["No network can be used.", ...missing].join(" "), remedy: "Machines run without one; bring files in and out on disks and CD images." };
+  return { ...check, status: "ok", detail: [`Available: ${available.join(", ")}.`, ...missing].join(" ") };
 }
 
 function checkMachines({ machines }: DoctorContext): DoctorCheck {

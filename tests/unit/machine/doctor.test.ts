@@ -24,7 +24,7 @@ async function contextOf(patch: Partial<DoctorContext> = {}): Promise<DoctorCont
     qemu: [{ id: "qemu", title: "QEMU", status: "warning", detail: "QEMU is not installed.", remedy: "Install it." }],
     starter: await readStarter(join(folder.path, "guest")),
     machines: [],
-    networkModes: [{ mode: "none", available: true }, { mode: "nat", available: false, reason: "It comes with a later version." }],
+    networkModes: [{ mode: "none", available: true }, { mode: "nat", available: true }, { mode: "bridged", available: false, reason: "It takes rights that you do not have." }],
     ...patch,
   };
 }
@@ -54,6 +54,21 @@ describe("runDoctor", () => {
       machines: [{ id: "x", folder: "/x", folderName: "x", name: "web", problem: { code: "broken", message: "It is empty.", remedy: "Mend it." } }],
     });
     expect(checks).toMatchObject({ home: { status: "error" }, disk: { status: "error" }, "run-directory": { status: "error" }, memory: { status: "warning" }, starter: { status: "warning" }, machines: { status: "error", detail: "web: It is empty.", remedy: "Mend it." } });
+  });
+});
+
+describe("the check of the networks", () => {
+  const later = { available: false, reason: "It comes with a later version." };
+  const networksOf = async (networkModes: DoctorContext["networkModes"]) => (await statusOf(await contextOf({ networkModes }))).networks;
+
+  it("is no success where no network can be used: an unplugged cable is none", async () => {
+    const networks = await networksOf([{ mode: "none", available: true }, { mode: "nat", ...later }, { mode: "internal", ...later }]);
+    expect(networks).toMatchObject({ status: "warning", detail: "No network can be used. Not available: nat, internal. It comes with a later version." });
+  });
+
+  it("names what can be used, and why the rest cannot", async () => {
+    const networks = await networksOf([{ mode: "none", available: true }, { mode: "nat", available: true }, { mode: "bridged", ...later }]);
+    expect(networks).toMatchObject({ status: "ok", detail: "Available: nat. Not available: bridged. It comes with a later version." });
   });
 });
 
