@@ -1,3 +1,5 @@
+import { shellWord } from "../contract/shellWords";
+
 /** Rows under headings, each column as wide as its widest cell. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [headings, ...rows];
@@ -19,17 +21,7 @@ export function time(at: number): string {
 
 /** As a shell and the command line take it: what begins with a dash would be an option. */
 export function operand(text: string): string {
-  return `${text.startsWith("-") ? "-- " : ""}${quoted(text)}`;
-}
-
-/** One word of a command line, as a shell takes it. */
-export function shellWord(text: string): string {
-  return /^[\w.:@%+=,/-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
-/** As a shell takes it. */
-function quoted(text: string): string {
-  return /^[\w.:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+  return `${text.startsWith("-") ? "-- " : ""}${shellWord(text)}`;
 }
 
 /** Columns a text takes on a terminal: East Asian wide characters and emoji take two, combining marks none. */

@@ -8,6 +8,7 @@ import { systemClock, type Clock } from "../base/clock";
 import { toDisposable, type Disposable } from "../base/disposable";
 import { isRunning, processStart, type ProcessIdentity } from "../base/processes";
 import { TerrariumError } from "../contract/errors";
+import { shellWords } from "../contract/shellWords";
 import type { LaunchPlan } from "./engine";
 
 /**
@@ -50,7 +51,7 @@ function yieldToTheApp(pid: number): void {
 export async function launch(plan: Pick<LaunchPlan, "command" | "args" | "env">, logFile: string): Promise<MachineProcess> {
   const log = await open(logFile, "a", 0o600);
   try {
-    await log.write(`\n${commandLine(plan)}\n`);
+    await log.write(`\n${shellWords([plan.command, ...plan.args])}\n`);
     const child = spawn(plan.command, plan.args, {
       detached: true,
       stdio: ["ignore", log.fd, log.fd],
@@ -79,11 +80,6 @@ export async function launch(plan: Pick<LaunchPlan, "command" | "args" | "env">,
   } finally {
     await log.close();
   }
-}
-
-/** A plan as a person would type it into a shell. */
-export function commandLine({ command, args }: Pick<LaunchPlan, "command" | "args">): string {
-  return [command, ...args].map((word) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replace(/'/g, `'\\''`)}'`)).join(" ");
 }
 
 /** What a machine process may know of the environment: what programs need to run at all, and nothing that may be private. */

@@ -2,11 +2,12 @@ import { formatSize, MiB } from "../../base/bytes";
 import { TerrariumError } from "../../contract/errors";
 import type { MachineInfo } from "../../contract/model";
 import { procedures } from "../../contract/procedures";
+import { shellWords } from "../../contract/shellWords";
 import { requireYes, yesOption } from "../ask";
 import { findSystem, readSecrets, secretsGiven } from "../findings";
 import { findMachine, finishJob } from "../machines";
 import { patchFrom, settings, size, specFrom } from "../spec";
-import { facts, operand, shellWord, table, time } from "../table";
+import { facts, operand, table, time } from "../table";
 import { UsageError, verb, type Verb } from "../verb";
 
 /** What machines there are, and what they are made of. */
@@ -30,7 +31,7 @@ export const machineVerbs: readonly Verb[] = [
       const machine = await findMachine(host, name!);
       if (!values["command-line"]) return context.print(machine, description(machine));
       const { live, command } = await host.call("machine.commandLine", { id: machine.id });
-      context.print({ live, command }, command.map(shellWord).join(" "));
+      context.print({ live, command }, shellWords(command));
     },
   }),
   verb({

@@ -1,12 +1,13 @@
 import { Copy } from "@phosphor-icons/react/dist/csr/Copy";
 import { useEffect, useState } from "react";
 import type { MachineInfo } from "../../../core/contract/model";
+import { shellWords } from "../../../core/contract/shellWords";
 import { isLive } from "../../../core/contract/states";
 import { call, CallError, desktop } from "../../api/client";
 import { Button } from "../../ui/Button";
 import { Problem } from "../../ui/Problem";
 import { attempt, toasts } from "../../ui/toasts";
-import { commandLines, commandText } from "./commandText";
+import { commandLines } from "./commandText";
 
 type Found = { readonly live: boolean; readonly command: readonly string[] } | { readonly message: string; readonly remedy: string | undefined };
 
@@ -32,7 +33,7 @@ export function CommandLine({ machine }: { machine: MachineInfo }) {
   if ("message" in found) return <Problem message={found.message} remedy={found.remedy} />;
   const copy = (): Promise<void | undefined> =>
     attempt(async () => {
-      await desktop.copyText(commandText(found.command));
+      await desktop.copyText(shellWords(found.command));
       toasts.show({ level: "info", message: "Copied the command line." });
     });
   return (
