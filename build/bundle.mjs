@@ -17,7 +17,7 @@ const nodeProcess = {
   platform: "node",
   format: "cjs",
   target: "node18.15",
-  external: ["electron"],
+  external: ["electron", "koffi", "node-pty"],
   // A dependency that is published as an ES module may ask where it lies; a CommonJS bundle has to be told.
   define: { "import.meta.url": "bundleUrl" },
   banner: { js: 'const bundleUrl = require("node:url").pathToFileURL(__filename).href;' },

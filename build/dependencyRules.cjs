@@ -24,7 +24,7 @@ const layers = [
   {
     folder: "core/net",
     may: ["core/base", "core/contract"],
-    packages: [],
+    packages: ["zod", "koffi"],
     node: true,
     reason: "The fabric moves frames and knows neither machines nor disks.",
   },

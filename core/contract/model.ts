@@ -1,43 +1,19 @@
 import * as z from "zod";
 import { ErrorShape } from "./errorShape";
+import { AdapterConfig, AdapterModel, AdapterStatus, Attachment, MacAddress, MachineId, NetworkMode } from "./network";
+
+export { AdapterConfig, AdapterModel, Attachment, MacAddress, MachineId, NetworkMode } from "./network";
 
 /*
  * The nouns of Terrarium as data. Sizes of memory are MiB, sizes of disks bytes, times milliseconds since the Unix
  * epoch, paths absolute paths of the host.
  */
 
-export const MachineId = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, "a machine id is a UUID");
-export type MachineId = z.infer<typeof MachineId>;
-
 export const EngineId = z.enum(["v86", "qemu"]);
 export type EngineId = z.infer<typeof EngineId>;
 /** `auto` lets Terrarium choose. */
 export const EngineChoice = z.enum(["auto", "v86", "qemu"]);
 export type EngineChoice = z.infer<typeof EngineChoice>;
-
-export const NetworkMode = z.enum(["none", "nat", "nat-network", "internal", "host-only", "bridged"]);
-export type NetworkMode = z.infer<typeof NetworkMode>;
-
-/** Where an adapter's cable goes. `network` names the segment (`nat-network`, `internal`, `host-only`) or the host's card (`bridged`). */
-export const Attachment = z.object({ mode: NetworkMode, network: z.string().min(1).max(64).optional() });
-export type Attachment = z.infer<typeof Attachment>;
-
-/** A locally administered or vendor MAC of a single station, lower case with colons. */
-export const MacAddress = z.string().regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, "a MAC address is six hexadecimal pairs, of a single station");
-
-/** What kind of network card the guest sees. */
-export const AdapterModel = z.enum(["virtio", "e1000"]);
-export type AdapterModel = z.infer<typeof AdapterModel>;
-
-export const AdapterConfig = z.object({
-  mac: MacAddress,
-  /** Absent: virtio. */
-  model: AdapterModel.optional(),
-  attachment: Attachment,
-  /** False when the cable is pulled although the attachment is kept. */
-  plugged: z.boolean(),
-});
-export type AdapterConfig = z.infer<typeof AdapterConfig>;
 
 /** One file of a disk. `file` is relative to the machine's folder, or absolute for an image that is linked in place. */
 export const LayerConfig = z.object({ file: z.string().min(1), format: z.enum(["raw", "qcow2"]) });
@@ -265,6 +241,8 @@ export const MachineInfo = z.object({
   jobId: z.string().optional(),
   /** How the running guest came up. */
   startedFrom: z.enum(["cold", "pre-booted", "saved"]).optional(),
+  /** Of a running machine: its adapters, in their order. */
+  network: z.array(AdapterStatus).optional(),
   /** Bytes that the machine's folder takes on the host, as of the last look. */
   hostBytes: z.number().optional(),
 });

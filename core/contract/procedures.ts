@@ -14,26 +14,14 @@ import {
   TrashEntry,
   UsageReport,
 } from "./model";
-
-/**
- * The one list of every call of the host service. Input and output are checked against it wherever they cross a
- * process. `doc` is what the documentation and `terrarium` say about the call.
- */
-export interface Procedure<I extends z.ZodType, O extends z.ZodType> {
-  readonly doc: string;
-  readonly input: I;
-  readonly output: O;
-}
-
-function procedure<I extends z.ZodType, O extends z.ZodType>(doc: string, input: I, output: O): Procedure<I, O> {
-  return { doc, input, output };
-}
+import { procedure } from "./procedure";
 
 const nothing = z.object({}).strict();
 const machine = z.object({ id: MachineId });
 const done = z.object({});
 const job = z.object({ job: JobInfo });
 
+/** The one list of every call of the host service. Input and output are checked against it wherever they cross a process. */
 export const procedures = {
   "host.info": procedure("What this host is and has.", nothing, HostInfo),
   "host.doctor": procedure("Checks everything machines need on this host.", nothing, z.array(DoctorCheck)),
