@@ -52,8 +52,9 @@ export function ConfirmHost() {
       onClose={() => question.answer(false)}
       actions={
         <>
-          <Button onClick={() => question.answer(false)}>Cancel</Button>
-          <Button look={question.danger ? "danger" : "primary"} autoFocus onClick={() => question.answer(true)}>
+          {/* What cannot be taken back is never one careless Enter away. */}
+          <Button autoFocus={question.danger === true} onClick={() => question.answer(false)}>Cancel</Button>
+          <Button look={question.danger ? "danger" : "primary"} autoFocus={question.danger !== true} onClick={() => question.answer(true)}>
             {question.action}
           </Button>
         </>

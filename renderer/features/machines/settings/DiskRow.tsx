@@ -11,6 +11,7 @@ import { busNames } from "../describe";
 import { choicesOf } from "./choices";
 import { diskDraftOf, type DiskDraft } from "./diskDraft";
 import { plugRefusal } from "./refusals";
+import { isLinked } from "./removal";
 import type { SectionProps } from "./sectionProps";
 
 /** A disk that is there: what it is, how the guest reaches it, what it may use, and the way out. */
@@ -18,7 +19,7 @@ export function DiskRow({ disk, machine, draft, change, findings, locked, offer 
   const { id } = disk;
   const gone = draft.removeDisks.includes(id);
   const file = disk.layers.at(-1)?.file ?? "";
-  const linked = file.startsWith("/") || /^[A-Za-z]:/.test(file);
+  const linked = isLinked(file);
   const settings = draft.disks[id] ?? diskDraftOf(disk);
   const set = (part: Partial<DiskDraft>): void => change({ disks: { ...draft.disks, [id]: { ...settings, ...part } } });
   const limitsRefused = refusal("setLimits", machine);

@@ -5,7 +5,7 @@ import { call } from "../../../api/client";
 import { useHost } from "../../../api/hooks";
 import { Button } from "../../../ui/Button";
 import { confirm } from "../../../ui/confirm";
-import { plural } from "../../../ui/format";
+import { formatBytes, plural } from "../../../ui/format";
 import { Problem } from "../../../ui/Problem";
 import { attempt, toasts } from "../../../ui/toasts";
 import { draftOf, malformed, patchOf, rebased, type Draft } from "./draft";
@@ -13,6 +13,7 @@ import { GeneralSection } from "./GeneralSection";
 import { NetworkSection } from "./NetworkSection";
 import { offerOf } from "./offer";
 import { patchRefusal, plugRefusal } from "./refusals";
+import { removalOf, type Removal } from "./removal";
 import type { SectionProps } from "./sectionProps";
 import { StorageSection } from "./StorageSection";
 import { SystemSection } from "./SystemSection";
@@ -52,6 +53,28 @@ function changeable(machine: MachineInfo): string[] {
 /** "a, b and c". */
 function listed(words: readonly string[]): string {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
+/** Every file that goes, with what is on it, and what stays. */
+function Losses({ deleted, left, live }: Removal & { readonly live: boolean }) {
+  return (
+    <>
+      <p>This is deleted for good, with everything on it.{live && " The guest may be using it now."}</p>
+      <ul className="losses">
+        {deleted.map(({ id, sizeBytes, files }) => (
+          <li key={id}>
+            <b>{id}</b>, <span className="num">{formatBytes(sizeBytes)}</span>
+            {files.map((file) => (
+              <div key={file} className="mono">{file}</div>
+            ))}
+          </li>
+        ))}
+      </ul>
+      {left.map(({ id, files }) => (
+        <p key={id} className="s">{id} is taken out; its image stays: <span className="mono">{files.join(", ")}</span></p>
+      ))}
+    </>
+  );
 }
 
 /** What was typed and not applied, by machine: looking at another machine or page throws nothing away. */
@@ -105,8 +128,11 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
   const refused = errors.length > 0 ? `Put ${plural(errors.length, "setting")} right first: ${errors[0]!.message}` : patchRefusal(machine, config, patch);
 
   const apply = async (): Promise<void> => {
-    const lost = config.disks.filter(({ id, layers }) => draft.removeDisks.includes(id) && layers.every(({ file }) => !file.startsWith("/"))).map(({ id }) => id);
-    if (lost.length > 0 && !(await confirm({ title: `Delete ${listed(lost)}?`, body: `Everything on ${lost.length === 1 ? "it" : "them"} will be lost for good.${isLive(machine.state) ? " The guest may be using it now." : ""}`, action: "Delete and apply", danger: true }))) return;
+    const removal = removalOf(config, machine.folder, draft.removeDisks);
+    if (removal.deleted.length > 0) {
+      const title = `Delete ${listed(removal.deleted.map(({ id }) => id))} of ${machine.name}?`;
+      if (!(await confirm({ title, body: <Losses {...removal} live={isLive(machine.state)} />, action: "Delete and apply", danger: true }))) return;
+    }
     setApplying(true);
     const changed = await attempt(() => call("machine.set", { id: machine.id, patch }));
     setApplying(false);

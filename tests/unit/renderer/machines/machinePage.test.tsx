@@ -7,6 +7,7 @@ import { StoreContext } from "../../../../renderer/api/hooks";
 import { HostStore } from "../../../../renderer/api/store";
 import { ThemeRoot } from "../../../../renderer/app/ThemeRoot";
 import { MachinePage, type MachineTab } from "../../../../renderer/features/machines/MachinePage";
+import { ConfirmHost } from "../../../../renderer/ui/confirm";
 import { toasts } from "../../../../renderer/ui/toasts";
 import { builtInEngine, FakeDesktop, fakeHost, fakeMachine, qemuEngine } from "../../../support/fakeDesktop";
 
@@ -30,6 +31,7 @@ async function show(machine: MachineInfo, tab: MachineTab): Promise<FakeDesktop>
     <StoreContext.Provider value={store}>
       <ThemeRoot>
         <MachinePage id={machine.id} tab={tab} onTab={() => undefined} windowButtons={null} />
+        <ConfirmHost />
       </ThemeRoot>
     </StoreContext.Provider>,
   );
@@ -203,6 +205,39 @@ describe("the settings", () => {
     await until(() => button("Apply"));
     button("Apply").click();
     await until(() => expect(called(desktop, "machine.set")).toEqual([{ id: machine.id, patch: { disks: [{ id: "disk0", limits: { bytesPerSecond: 20 * 1024 * 1024 } }] } }]));
+  });
+
+  it("say which files go and how much is on them before disks are deleted, with Cancel at hand", async () => {
+    const disks = [
+      { id: "disk0", sizeBytes: 2 * 1024 ** 3, layers: [{ file: "disks/disk0/0.raw", format: "raw" as const }] },
+      { id: "disk1", sizeBytes: 512 * 1024 ** 2, layers: [{ file: "disks/disk1/0.qcow2", format: "qcow2" as const }] },
+      { id: "disk2", sizeBytes: 1024 ** 3, layers: [{ file: "/images/shared.raw", format: "raw" as const }] },
+    ];
+    const machine = qemuMachine({ config: { disks } });
+    const desktop = await show(machine, "settings");
+    await inForm();
+    button("Remove disk1").click();
+    await until(() => button("Keep disk1"));
+    button("Remove disk2").click();
+    await until(() => button("Keep disk2"));
+    button("Apply").click();
+    const dialog = await until(() => {
+      const found = document.querySelector<HTMLElement>("[role=dialog]");
+      if (!found) throw new Error("nothing is asked");
+      return found;
+    });
+    expect(dialog.textContent).toContain("Delete disk1 of web?");
+    expect(dialog.textContent).toContain("disk1, 512 MB");
+    expect(dialog.textContent).toContain(`${machine.folder}/disks/disk1/0.qcow2`);
+    expect(dialog.textContent).toContain("disk2 is taken out; its image stays: /images/shared.raw");
+    expect(dialog.textContent).not.toContain("disk0");
+    await until(() => expect(document.activeElement?.textContent).toBe("Cancel"));
+    (document.activeElement as HTMLElement).click();
+    await until(() => expect(document.querySelector("[role=dialog]")).toBeNull());
+    expect(called(desktop, "machine.set")).toEqual([]);
+    button("Apply").click();
+    (await until(() => button("Delete and apply"))).click();
+    await until(() => expect(called(desktop, "machine.set")).toEqual([{ id: machine.id, patch: { removeDisks: ["disk1", "disk2"] } }]));
   });
 
   it("refuse to take a disk out of a machine that runs where the engine cannot", async () => {
