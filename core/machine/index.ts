@@ -7,9 +7,10 @@ import type { HostEvent, ProcedureName, ProcedureOutput, StreamRequest } from ".
 import { EngineTable } from "../engine/engine";
 import { qemuEngine } from "../engine/qemu";
 import { v86Engine } from "../engine/v86Argv";
+import { preBootedStates } from "./equipment";
 import { openHome } from "./home";
 import type { Runtime } from "./runtime";
-import { preBootedStates, Service } from "./service";
+import { Service } from "./service";
 import { readStarter } from "./starter";
 
 export { HomeLockedError } from "./lock";

@@ -1,31 +1,30 @@
-import { join } from "node:path";
 import type { Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
 import { Emitter, type Event } from "../base/emitter";
 import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors";
-import type { EngineId, JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason, UsageReport } from "../contract/model";
-import { isLive, refusal, type MachineCommand } from "../contract/states";
-import { machineSockets, type Engine, type LaunchPlan, type MachineSockets } from "../engine/engine";
+import type { JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason, UsageReport } from "../contract/model";
+import type { MachineCommand } from "../contract/states";
+import type { Engine } from "../engine/engine";
+import { Blueprint } from "./blueprint";
+import { bringUp, type Startable } from "./bringUp";
 import { describeCrash } from "./crash";
-import type { JobControl } from "./jobs";
 import { bytesOnDisk, type RegisteredMachine } from "./machineFolders";
 import { MachineLog } from "./machineLog";
-import { saveState } from "./migration";
 import { endOrphan } from "./orphan";
 import { recoverRun } from "./recovery";
-import { linksOf, Run, within, type Motion, type RunSurroundings } from "./run";
+import { within, type Motion, type Run, type RunSurroundings } from "./run";
 import { readRunRecord, writeRunRecord, type RunRecord } from "./runRecord";
-import { SavedState, savedDifference, savedFacts } from "./saved";
-import { Screen } from "./screen";
+import { SavedState } from "./saved";
+import { discardUsed, saveRun } from "./saving";
+import { Screen, type Shot } from "./screen";
 import type { SessionEnd } from "./session";
-import { comeUp, StateUnusable, type Origin } from "./startUp";
+import { Standing } from "./standing";
 import type { Surroundings } from "./surroundings";
 
 /** How long pulling the plug takes at most when the machine process does not answer, and what of that a job and a last picture may take. */
 const powerOffMs = 10_000;
 const powerOffJobMs = 4000;
 const powerOffPictureMs = 2000;
-const discardRemedy = "Discard the saved state; the machine then boots as after a power cut.";
 
 /**
  * One machine through its life (the table of states is `contract/states`). At most one run (`Run`) exists at a time, and
@@ -33,63 +32,53 @@ const discardRemedy = "Discard the saved state; the machine then boots as after 
  * jobs, which hold the machine. Both ask the table first.
  */
 export class Machine {
-  private state: MachineState = "off";
-  private since: number;
-  private pauseReason: PauseReason | undefined;
-  private problem: ErrorData | undefined;
   private hostBytes: number | undefined;
   private run: Run | undefined;
-  /** The engine that the guest's memory is in, running or saved: it stays there whatever `auto` would choose now. */
-  private heldBy: EngineId | undefined;
   /** Stopping and going on are steps of something larger now. */
   private quiet = false;
-  private turn: Promise<unknown> = Promise.resolve();
   /** The end of the last run has been dealt with. */
   private settled: Promise<void> = Promise.resolve();
   private readonly store = new DisposableStore();
+  private readonly standing: Standing;
+  private readonly blueprint: Blueprint;
   private readonly screen: Screen;
   /** What it has to say for itself. */
   readonly log: MachineLog;
-  private readonly sockets: MachineSockets;
   private readonly changeEmitter = new Emitter<void>();
   /** `info` would answer something else now. */
   readonly onDidChange: Event<void> = this.changeEmitter.event;
 
   constructor(
-    private registered: RegisteredMachine,
+    registered: RegisteredMachine,
     private readonly around: Surroundings,
   ) {
-    this.since = around.clock.now();
-    const runDir = around.runDir(registered.id);
-    this.sockets = machineSockets(runDir);
-    this.screen = new Screen(() => join(this.registered.folder, "screenshot.png"), runDir, around.clock);
+    this.standing = this.store.add(new Standing(around.clock, () => around.jobs.holder(registered.id)?.id));
+    this.blueprint = new Blueprint(registered, around, () => this.isLive);
+    this.screen = new Screen(this.blueprint, around.clock, around.log);
     this.log = new MachineLog(() => this.folder, () => this.name, around.clock, around.log);
-    if (registered.config === undefined) this.state = "broken";
     this.store.add(this.changeEmitter);
+    if (registered.config === undefined) this.enter("broken");
+    this.store.add(this.standing.onDidChange(() => this.changeEmitter.fire()));
   }
 
   get id(): string {
-    return this.registered.id;
+    return this.blueprint.id;
   }
 
   get name(): string {
-    return this.registered.name;
+    return this.blueprint.name;
   }
 
   get folder(): string {
-    return this.registered.folder;
+    return this.blueprint.folder;
   }
 
   get config(): MachineConfig | undefined {
-    return this.registered.config;
+    return this.blueprint.config;
   }
 
   get isLive(): boolean {
-    return isLive(this.state);
-  }
-
-  private get serialLog(): string {
-    return join(this.folder, "logs", "serial0.log");
+    return this.standing.isLive;
   }
 
   get clock(): Clock {
@@ -97,25 +86,21 @@ export class Machine {
   }
 
   get displaySocket(): string {
-    return this.sockets.display;
+    return this.blueprint.sockets.display;
   }
 
   info(): MachineInfo {
-    const { config, problem: unusable } = this.registered;
-    const problem = this.state === "broken" ? unusable : this.problem;
-    const jobId = this.around.jobs.holder(this.id)?.id;
+    const { config, problem: unusable } = this.blueprint.registered;
+    const problem = this.state === "broken" ? unusable : this.standing.problem;
     return {
       id: this.id,
       folder: this.folder,
       name: this.name,
-      state: this.state,
-      since: this.since,
-      ...(this.state === "paused" ? { pauseReason: this.pauseReason ?? "user" } : {}),
+      ...this.standing.info,
       unresponsive: this.run?.unresponsive ?? false,
       ...(problem ? { problem } : {}),
       ...(config ? { config, engine: this.engineOf(config).info } : {}),
       guest: this.run?.guest.info ?? { agent: "none", addresses: [] },
-      ...(jobId === undefined ? {} : { jobId }),
       ...(this.run ? { startedFrom: this.run.startedFrom, startedAt: this.run.startedAt } : {}),
       ...(this.run?.balloonMiB === undefined ? {} : { balloonMiB: this.run.balloonMiB }),
       ...(this.hostBytes === undefined ? {} : { hostBytes: this.hostBytes }),
@@ -124,7 +109,7 @@ export class Machine {
 
   /** The registry has read or written the configuration. */
   update(registered: RegisteredMachine): void {
-    this.registered = registered;
+    this.blueprint.update(registered);
     if (registered.config === undefined && !this.isLive) this.enter("broken");
     else if (registered.config !== undefined && this.state === "broken") void this.rest();
     this.changeEmitter.fire();
@@ -132,23 +117,12 @@ export class Machine {
 
   /** @throws TerrariumError `illegal-state` or `busy` with the reason people read. */
   require(command: MachineCommand): void {
-    const jobId = this.around.jobs.holder(this.id)?.id;
-    const pauseReason = this.state === "paused" ? this.pauseReason : undefined;
-    const because = refusal(command, { state: this.state, jobId, pauseReason });
-    if (because !== undefined) throw new TerrariumError(refusal(command, { state: this.state, pauseReason }) === undefined ? "busy" : "illegal-state", because);
+    this.standing.require(command);
   }
 
-  /** Does `work` when what was asked before it is done, if the machine still allows `command` then; undefined is always allowed. */
+  /** See `Standing.inTurn`. */
   inTurn<T>(command: MachineCommand | undefined, work: () => Promise<T> | T): Promise<T> {
-    const mine = this.turn.then(() => {
-      if (command !== undefined) this.require(command);
-      return work();
-    });
-    this.turn = mine.then(
-      () => undefined,
-      () => undefined,
-    );
-    return mine;
+    return this.standing.inTurn(command, work);
   }
 
   /**
@@ -158,31 +132,31 @@ export class Machine {
   async recover(): Promise<void> {
     if (this.state === "broken") return;
     const record = await readRunRecord(this.folder);
-    if (record === undefined || record.end !== undefined) this.problem = record?.end?.problem;
+    if (record === undefined || record.end !== undefined) this.standing.problem = record?.end?.problem;
     else if (await this.takeOver(record)) return;
-    await endOrphan(this.sockets, this.serialLog, this.around);
+    await endOrphan(this.blueprint.sockets, this.blueprint.serialLog, this.around);
     await this.rest();
     // It has been like this since its run ended, not since somebody looked.
-    this.since = record?.end?.at ?? this.since;
+    this.standing.since = record?.end?.at ?? this.standing.since;
     this.changeEmitter.fire();
   }
 
   /** Starts the machine as a job. */
   start(): Promise<JobInfo> {
     return this.inTurn("start", () => {
-      const problemBefore = this.problem;
+      const problemBefore = this.standing.problem;
       return this.around.jobs.run({ kind: "start", title: `Start ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
         this.enter("starting");
         try {
-          await this.bringUp(job);
+          await bringUp(this.startable(), job);
         } catch (error) {
           await this.abandon();
-          this.problem = problemBefore;
+          this.standing.problem = problemBefore;
           await this.rest();
           this.log.event(`could not start: ${toErrorData(error).message}`);
           throw error;
         }
-        this.problem = undefined;
+        this.standing.problem = undefined;
         this.enter("running");
       });
     });
@@ -211,7 +185,7 @@ export class Machine {
         const run = this.live();
         this.enter("stopping");
         try {
-          await this.keepPicture(run);
+          await this.screen.keep(run.session.qmp);
           const how = await run.askToShutDown();
           this.log.event(how === "agent" ? "asked the guest to shut down" : "pressed the power button");
           job.progress(undefined, how === "agent" ? "The guest is shutting down" : "The power button was pressed; waiting for the guest");
@@ -237,7 +211,7 @@ export class Machine {
     const { run } = this;
     if (run) {
       this.log.event("powered off");
-      if (!run.unresponsive) await this.keepPicture(run, powerOffPictureMs);
+      if (!run.unresponsive) await this.screen.keep(run.session.qmp, powerOffPictureMs);
       await run.session.quit(clock, deadline - clock.monotonic());
       await this.didEnd(run, { kind: "asked" });
     } else await this.settled;
@@ -249,24 +223,16 @@ export class Machine {
     return this.inTurn("save", () =>
       this.around.jobs.run({ kind: "save", title: `Save ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
         const run = this.live();
-        await this.around.enginesKnown(this.usable().config);
-        const { config, engine } = this.usable();
-        const on = { id: engine.id, facts: this.plan(config, engine).facts };
-        const saved = new SavedState(this.folder);
+        await this.around.enginesKnown(this.blueprint.usable().config);
         const wasRunning = this.state === "running";
         this.quiet = true;
         try {
-          await this.keepPicture(run);
+          await this.screen.keep(run.session.qmp);
           job.progress(undefined, "Stopping the guest");
           if (wasRunning) await run.stop("user");
           job.progress(undefined, "Writing memory and devices");
-          await saved.begin();
-          await saveState(run.session.qmp, saved.unfinished, { transport: engine.info.capabilities.stateTransport, runDir: this.around.runDir(this.id) }, job.signal);
-          job.signal.throwIfAborted();
-          await saved.commit(savedFacts(config, on, { savedAt: this.around.clock.now(), identified: run.identified }));
+          await saveRun(run, this.blueprint, this.around, job);
         } catch (error) {
-          // Why the saving failed counts more than that its remains could not be removed.
-          await saved.discard().catch((fault: unknown) => this.around.log.warn(`what was saved of ${this.name} could not be removed: ${String(fault)}`));
           if (wasRunning && this.run === run && !run.session.qmp.isClosed) await this.goOn(run);
           throw error;
         } finally {
@@ -283,19 +249,16 @@ export class Machine {
   discardSaved(): Promise<void> {
     return this.inTurn("discardSaved", async () => {
       await new SavedState(this.folder).discard();
-      this.problem = undefined;
+      this.standing.problem = undefined;
       this.log.event("saved state discarded");
       await this.rest();
     });
   }
 
-  async screenshot(unless: string | undefined): Promise<{ live: boolean; revision: string; png: string | null }> {
+  /** Its screen, without the picture when that is still the one of the revision `unless`. */
+  screenshot(unless: string | undefined): Promise<Shot> {
     this.require("screenshot");
-    const { run } = this;
-    const live = run !== undefined && !run.session.qmp.isClosed;
-    const picture = live ? await this.screen.live(run.session.qmp) : await this.screen.last();
-    if (!picture) return { live: false, revision: "none", png: null };
-    return { live, revision: picture.revision, png: picture.revision === unless ? null : picture.png.toString("base64") };
+    return this.screen.shot(this.run?.session.qmp, unless);
   }
 
   /** What it uses; nothing while it does not run. */
@@ -323,133 +286,50 @@ export class Machine {
     this.store.dispose();
     run?.dispose();
     // Whoever asked for these hears of their failures.
-    await Promise.allSettled([this.turn, this.settled]);
+    await Promise.allSettled([this.standing.settled(), this.settled]);
     await run?.recorded;
     await this.log.settled();
   }
 
   // --- coming up
 
-  private async bringUp(job: JobControl): Promise<void> {
-    await this.around.enginesKnown(this.usable().config);
-    const { config, engine } = this.usable();
-    const { available, problem, label } = engine.info;
-    if (!available) throw new TerrariumError("unavailable", problem?.message ?? `${label} is not available.`, problem?.remedy);
-    await this.around.checkStart(this.registered, config);
-    const saved = new SavedState(this.folder);
-    if (await saved.exists()) return this.startSaved(job, saved);
-    const states = engine.info.capabilities.preBooted ? this.around.states() : undefined;
-    const key = states?.keyFor(config);
-    const file = key === undefined ? undefined : await states?.find(key);
-    if (states && key !== undefined && file !== undefined) {
-      try {
-        job.progress(undefined, "Restoring the pre-booted state");
-        await this.comeUp(job, { from: "pre-booted", file });
-        return;
-      } catch (error) {
-        if (!(error instanceof StateUnusable)) throw error;
-        await this.abandon();
-        await states.failed(key, error.damaged);
-        this.around.notify({ level: "warning", message: `${this.name} could not use its pre-booted state and boots from the beginning instead. ${error.reason.message}`, machineId: this.id });
-        this.log.event(`the pre-booted state could not be used: ${error.reason.message}`);
-      }
-    }
-    job.progress(undefined, key === undefined ? "Starting" : "Booting from the beginning; the next start will be instant");
-    await this.comeUp(job, { from: "cold" });
-  }
-
-  private async startSaved(job: JobControl, saved: SavedState): Promise<void> {
-    const { config, engine } = this.usable();
-    const facts = await saved.facts();
-    if (!facts) throw new TerrariumError("broken", `The saved state of ${this.name} cannot be used: it does not say what it was saved on.`, discardRemedy);
-    const difference = savedDifference(facts, savedFacts(config, { id: engine.id, facts: this.plan(config, engine).facts }, facts));
-    if (difference !== undefined) {
-      throw new TerrariumError("illegal-state", `The saved state of ${this.name} does not fit the machine any more: ${difference}.`, "Put the setting back, or discard the saved state; the machine then boots as after a power cut.");
-    }
-    job.progress(undefined, "Restoring memory and devices");
-    try {
-      await this.comeUp(job, { from: "saved", file: saved.stateFile, identified: facts.identified, savedAt: facts.savedAt });
-    } catch (error) {
-      if (error instanceof StateUnusable) throw new TerrariumError("engine-failed", error.reason.message, discardRemedy, { cause: error });
-      throw error;
-    }
-    // The guest goes on and changes its disks: the state must never be used again. Its memory is here alone now, and what fails from here on must not end it.
-    const run = this.live();
-    // When this fails, the record still says that the state is used up, and it goes when the run ends.
-    await saved.discard().catch((error: unknown) => this.around.log.error(`the used state of ${this.name} could not be removed`, error));
-    if (!facts.identified) return;
-    await run.applyLinks().catch((error: unknown) => {
-      this.around.log.error(`the cables of ${this.name} could not be plugged`, error);
-      this.around.notify({ level: "warning", message: `${this.name} goes on where it was saved, but its cables could not be plugged: ${toErrorData(error).message}`, remedy: "Pull the cables in its settings and plug them again.", machineId: this.id });
-    });
-    run.guest.setTime().catch((error: unknown) => this.around.log.info(`the clock of ${this.name} was not set: ${toErrorData(error).message}`));
-  }
-
-  private async comeUp(job: JobControl, origin: Origin): Promise<void> {
-    const { config, engine } = this.usable();
-    await comeUp({
-      config,
-      engine,
-      origin,
-      sockets: this.sockets,
-      runDir: this.around.runDir(this.id),
-      guest: this.around.guestFiles(),
-      imageTool: this.around.imageTool(),
-      around: this.runSurroundings(),
-      signal: job.signal,
-      clock: this.around.clock,
-      onRun: (run) => this.take(run),
-      onGuestUp: () => this.around.prepareForNextTime(config),
-    });
+  private startable(): Startable {
+    const { blueprint, around, log } = this;
+    return { blueprint, around, log, runSurroundings: () => this.runSurroundings(), take: (run) => this.take(run), live: () => this.live(), abandon: () => this.abandon() };
   }
 
   private runSurroundings(): RunSurroundings {
     const { clock, log } = this.around;
     // A file that cannot be read any more changes nothing for a guest that runs.
-    let { config } = this.usable();
+    let { config } = this.blueprint.usable();
     return {
       clock,
       log,
       folder: this.folder,
-      config: () => (config = this.registered.config ?? config),
+      config: () => (config = this.blueprint.config ?? config),
       authorizedKeys: () => this.around.authorizedKeys(),
       notify: (notice) => this.around.notify({ ...notice, machineId: this.id }),
       logEvent: (what) => this.log.event(what),
     };
   }
 
-  /** How the machine would be started from power on. */
-  private plan(config: MachineConfig, engine: Engine): LaunchPlan {
-    const logs = join(this.folder, "logs");
-    return engine.plan(config, { folder: this.folder, sockets: this.sockets, serialLog: this.serialLog, dumpDir: logs, guest: this.around.guestFiles(), links: linksOf(config.adapters), incoming: false });
-  }
-
   /** The command line of the machine process that runs, or of the one that a start would run. */
   commandLine(): { live: boolean; command: string[] } {
     const running = this.run?.facts.command;
     if (running) return { live: true, command: [...running] };
-    const { config, engine } = this.usable();
-    const { command, args } = this.plan(config, engine);
-    return { live: false, command: [command, ...args] };
-  }
-
-  private usable(): { config: MachineConfig; engine: Engine } {
-    const { config, problem } = this.registered;
-    if (!config) throw new TerrariumError("broken", problem?.message ?? "The machine's configuration cannot be used.", problem?.remedy);
-    return { config, engine: this.engineOf(config) };
+    return { live: false, command: this.blueprint.command() };
   }
 
   /** What runs the machine, or would. */
   engineOf(config: MachineConfig): Engine {
-    const holder = this.isLive || config.engine === "auto" ? this.heldBy : undefined;
-    return this.around.engines.resolve({ ...config, engine: holder ?? config.engine });
+    return this.blueprint.engineOf(config);
   }
 
   // --- a run, and its end
 
   private take(run: Run): void {
     this.run = run;
-    this.heldBy = run.facts.engine ?? this.heldBy;
+    this.blueprint.heldBy = run.facts.engine ?? this.blueprint.heldBy;
     run.onDidChange(() => this.changeEmitter.fire());
     run.onDidMove((motion) => this.didMove(motion));
     run.ended.then((end) => this.didEnd(run, end)).catch((error: unknown) => this.around.log.error(`the end of a run of ${this.name} could not be dealt with`, error));
@@ -458,13 +338,14 @@ export class Machine {
 
   /** Takes over a machine process that is still there. False when there is none. */
   private async takeOver(record: RunRecord): Promise<boolean> {
-    const found = await recoverRun(record, this.sockets, this.serialLog, this.runSurroundings());
-    await this.discardUsed(record, found.kind === "alive");
+    const found = await recoverRun(record, this.blueprint.sockets, this.blueprint.serialLog, this.runSurroundings());
     if (found.kind === "gone") {
-      this.problem = found.crash === undefined ? undefined : await this.crash(found.crash, record.startedAt);
+      await this.useUp(record);
+      this.standing.problem = found.crash === undefined ? undefined : await this.crash(found.crash, record.startedAt);
       await this.writeEnd(record);
       return false;
     }
+    await discardUsed(this.folder, record);
     const { run, status, motion } = found;
     const saved = new SavedState(this.folder);
     const begun = record.ran && status !== "prelaunch";
@@ -487,7 +368,7 @@ export class Machine {
   }
 
   private async writeEnd(record: RunRecord): Promise<void> {
-    await writeRunRecord(this.folder, { ...record, end: { at: this.around.clock.now(), ...(this.problem ? { problem: this.problem } : {}) } });
+    await writeRunRecord(this.folder, { ...record, end: { at: this.around.clock.now(), ...(this.standing.problem ? { problem: this.standing.problem } : {}) } });
   }
 
   /** Lets the guest go on after a step that it was stopped for, and tells what it really does when that fails. */
@@ -505,8 +386,7 @@ export class Machine {
     if (this.quiet) return;
     if (motion.runs && this.state === "paused") this.enter("running");
     else if (!motion.runs && (this.state === "running" || this.state === "stopping" || this.state === "off")) {
-      this.pauseReason = motion.reason;
-      this.enter("paused");
+      this.enter("paused", motion.reason);
     }
   }
 
@@ -521,10 +401,10 @@ export class Machine {
 
   private async settle(run: Run, end: SessionEnd): Promise<void> {
     const crashed = end.kind === "crashed" ? await this.crash(end.reason, run.startedAt) : undefined;
-    await this.screen.keep(undefined).catch((error: unknown) => this.around.log.warn(`the last picture of ${this.name} could not be kept: ${String(error)}`));
+    await this.screen.keep(undefined);
     try {
       // First this: a record with an end says nothing of a state any more.
-      if (run.begun) await this.discardUsed(run.facts);
+      if (run.begun) await this.useUp(run.facts);
       await run.noteEnd({ at: this.around.clock.now(), ...(crashed ? { problem: crashed } : {}) });
     } catch (error) {
       this.around.log.error(`the used state of ${this.name} could not be removed`, error);
@@ -532,23 +412,19 @@ export class Machine {
     run.dispose();
     // While the machine starts, its job decides.
     if (this.state === "starting") return;
-    this.problem = crashed;
+    this.standing.problem = crashed;
     this.log.event(crashed ? `crashed: ${crashed.message}` : end.kind === "guest" ? "the guest powered off" : "stopped");
     if (crashed) this.around.notify({ level: "error", message: crashed.message, ...(crashed.remedy === undefined ? {} : { remedy: crashed.remedy }), machineId: this.id });
     await this.rest();
   }
 
   private crash(reason: string, startedAt: number): Promise<ErrorData> {
-    return describeCrash({ name: this.name, logs: join(this.folder, "logs"), reason, startedAt });
+    return describeCrash({ name: this.name, logs: this.blueprint.logs, reason, startedAt });
   }
 
-  /** Throws away the state that a run came from: its guest has begun to run, and the memory would not fit its disks any more. A state saved since stays. `alive`: the memory lives on in the run. */
-  private async discardUsed(record: RunRecord, alive = false): Promise<void> {
-    if (record.savedAt === undefined || !record.ran) return;
-    const saved = new SavedState(this.folder);
-    if (!(await saved.exists()) || (await saved.facts())?.savedAt !== record.savedAt) return;
-    await saved.discard();
-    if (alive) return;
+  /** Throws away the state that a run came from. A guest whose memory went with its run has lost it. */
+  private async useUp(record: RunRecord): Promise<void> {
+    if (!(await discardUsed(this.folder, record))) return;
     const message = `The saved state of ${this.name} is used up: its guest had begun to go on when it was ended.`;
     this.log.event(message);
     this.around.notify({ level: "warning", message, remedy: "Start the machine; it boots as after a power cut.", machineId: this.id });
@@ -564,26 +440,20 @@ export class Machine {
 
   /** The state of a machine that does not run. */
   private async rest(): Promise<void> {
-    if (this.registered.config === undefined) return this.enter("broken");
+    if (this.blueprint.config === undefined) return this.enter("broken");
     const state = new SavedState(this.folder);
     const saved = await state.exists();
-    this.heldBy = saved ? (await state.facts())?.engine : undefined;
-    this.enter(saved ? "saved" : this.problem ? "crashed" : "off");
+    this.blueprint.heldBy = saved ? (await state.facts())?.engine : undefined;
+    this.enter(saved ? "saved" : this.standing.problem ? "crashed" : "off");
     void this.measure();
   }
 
-  private enter(state: MachineState): void {
-    if (this.state !== state) this.since = this.around.clock.now();
-    this.state = state;
-    this.changeEmitter.fire();
+  private get state(): MachineState {
+    return this.standing.state;
   }
 
-  private async keepPicture(run: Run, timeoutMs?: number): Promise<void> {
-    try {
-      await this.screen.keep(run.session.qmp, timeoutMs);
-    } catch (error) {
-      this.around.log.warn(`the last picture of ${this.name} could not be kept: ${toErrorData(error).message}`);
-    }
+  private enter(state: MachineState, reason?: PauseReason): void {
+    this.standing.enter(state, reason);
   }
 
   private async measure(): Promise<void> {

@@ -2,6 +2,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../base/clock";
+import type { Log } from "../base/log";
+import { toErrorData } from "../contract/errors";
 import type { QmpClient } from "../engine/qmp";
 import { writeFileAtomically } from "../storage/atomicFile";
 import { isMissing } from "../storage/fileErrors";
@@ -11,6 +13,15 @@ export interface Picture {
   readonly png: Buffer;
   /** The same for the same picture. */
   readonly revision: string;
+}
+
+/** An answer to whoever has a picture already. */
+export interface Shot {
+  /** The machine runs; else this is its last picture. */
+  readonly live: boolean;
+  readonly revision: string;
+  /** In base 64; null when it is still the one they have. */
+  readonly png: string | null;
 }
 
 /** Several viewers of one machine share a picture that is at most this old, milliseconds. */
@@ -23,10 +34,22 @@ export class Screen {
   private kept: Picture | null | undefined;
 
   constructor(
-    private readonly keptPath: () => string,
-    private readonly runDir: string,
+    private readonly machine: { readonly name: string; readonly folder: string; readonly runDir: string },
     private readonly clock: Clock,
+    private readonly log: Log,
   ) {}
+
+  private get keptPath(): string {
+    return join(this.machine.folder, "screenshot.png");
+  }
+
+  /** The screen, without the picture when that is still the one of the revision `unless`. */
+  async shot(qmp: QmpClient | undefined, unless: string | undefined): Promise<Shot> {
+    const live = qmp !== undefined && !qmp.isClosed;
+    const taken = live ? await this.live(qmp) : await this.last();
+    if (!taken) return { live: false, revision: "none", png: null };
+    return { live, revision: taken.revision, png: taken.revision === unless ? null : taken.png.toString("base64") };
+  }
 
   /** The screen now, or a moment ago. Nothing is drawn for a machine nobody looks at. */
   async live(qmp: QmpClient): Promise<Picture> {
@@ -39,7 +62,7 @@ export class Screen {
   async last(): Promise<Picture | null> {
     if (this.kept !== undefined) return this.kept;
     try {
-      this.kept = picture(await readFile(this.keptPath()));
+      this.kept = picture(await readFile(this.keptPath));
     } catch (error) {
       if (!isMissing(error)) throw error;
       this.kept = null;
@@ -47,16 +70,20 @@ export class Screen {
     return this.kept;
   }
 
-  /** Keeps the picture for when the machine has stopped: a new one if the machine still answers, else the latest. */
+  /** Keeps the picture for when the machine has stopped: a new one if the machine still answers, else the latest. Nothing else depends on it. */
   async keep(qmp: QmpClient | undefined, timeoutMs?: number): Promise<void> {
-    const shown = qmp === undefined || qmp.isClosed ? this.latest?.picture : await this.take(qmp, timeoutMs);
-    if (!shown) return;
-    this.kept = shown;
-    await writeFileAtomically(this.keptPath(), shown.png);
+    try {
+      const shown = qmp === undefined || qmp.isClosed ? this.latest?.picture : await this.take(qmp, timeoutMs);
+      if (!shown) return;
+      this.kept = shown;
+      await writeFileAtomically(this.keptPath, shown.png);
+    } catch (error) {
+      this.log.warn(`the last picture of ${this.machine.name} could not be kept: ${toErrorData(error).message}`);
+    }
   }
 
   private async take(qmp: QmpClient, timeoutMs?: number): Promise<Picture> {
-    const path = join(this.runDir, `screen-${randomBytes(4).toString("hex")}.png`);
+    const path = join(this.machine.runDir, `screen-${randomBytes(4).toString("hex")}.png`);
     try {
       await qmp.execute("screendump", { filename: path, format: "png" }, timeoutMs);
       const taken = picture(await readFile(path));

@@ -9,14 +9,13 @@ import type { EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, toErrorData } from "../contract/errors";
 import { leastGuestMemoryMiB, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type MachinePatch, type Notice } from "../contract/model";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
-import { EngineTable, type Engine, type GuestFiles } from "../engine/engine";
-import { qemuEngine } from "../engine/qemu";
-import { doctorChecks, type QemuLookup } from "../engine/qemuHost";
-import { v86Engine, v86Info } from "../engine/v86Argv";
+import { doctorChecks } from "../engine/qemuHost";
+import { v86Info } from "../engine/v86Argv";
 import { changeMachine, requireChange } from "./change";
 import { checkPatch, checkSpec, checkStart, firstError, type CheckContext } from "./checks";
-import { planMachine, type ImageTools } from "./creation";
+import { planMachine } from "./creation";
 import { runDoctor } from "./doctor";
+import { Equipment } from "./equipment";
 import { FolderWatch } from "./folderWatch";
 import type { Home } from "./home";
 import { readHostFacts } from "./hostFacts";
@@ -26,11 +25,9 @@ import { chordsForText, keyName } from "./keyboard";
 import { Machine } from "./machine";
 import type { RegisteredMachine } from "./machineFolders";
 import { inspectFile } from "./media";
-import { emulatorHash, PreBootedStates } from "./preBooted";
 import { Registry } from "./registry";
 import { machineRunDir } from "./runDir";
 import type { Runtime } from "./runtime";
-import { readStarter, requireStarter, type Starter } from "./starter";
 import type { Surroundings } from "./surroundings";
 import { systems } from "./systems";
 
@@ -53,15 +50,10 @@ export class Service {
   private readonly machines = new Map<string, Machine>();
   private readonly registry: Registry;
   private readonly jobs: Jobs;
-  private readonly engines: EngineTable;
-  /** What was found of QEMU; absent while nobody has looked. */
-  private qemu: QemuLookup | undefined;
-  private lookingForQemu: Promise<void> | undefined;
-  private readonly closing = new AbortController();
+  private readonly equipment: Equipment;
+  private readonly surroundings: Surroundings;
   private readonly clock: Clock = systemClock();
   private readonly edits: FolderWatch;
-  private starter: Starter = { info: { ready: false } };
-  private states: PreBootedStates | undefined;
   /** Every machine that came into the registry has been looked at. */
   private recovering: Promise<void> = Promise.resolve();
   /** Every machine that left the registry has been let go of. */
@@ -79,18 +71,20 @@ export class Service {
     private readonly log: Log,
   ) {
     this.jobs = new Jobs(this.clock);
-    this.engines = new EngineTable(v86Engine(runtime), qemuEngine());
+    this.equipment = new Equipment(home, runtime, this.jobs, log);
     this.edits = new FolderWatch(this.clock, log, (id) => this.didEdit(id));
     this.registry = new Registry({ machinesDir: home.machinesDir, trashDir: home.trashDir, keptDisksDir: home.keptDisksDir, log: log.child("registry"), now: () => this.clock.now() });
+    this.surroundings = this.makeSurroundings();
   }
 
   /** Reads the home and takes over the machines that live. */
   async open(): Promise<void> {
     await this.registry.open();
-    this.engines.onDidChange(() => this.didFindEngines());
+    this.equipment.engines.onDidChange(() => this.didFindEngines());
     // Nobody waits for this but who needs it: the first look after the computer has started takes a second or two.
-    void this.lookForQemu();
-    await this.readStarter();
+    void this.equipment.lookForQemu();
+    await this.equipment.readStarter();
+    this.equipment.onDidChangeStarter(() => this.tellHost());
     for (const registered of this.registry.list()) this.adopt(registered);
     await Promise.all([...this.machines.values()].map((machine) => this.recover(machine)));
     this.registry.onDidChange((change) => {
@@ -99,7 +93,7 @@ export class Service {
       else this.tellTrash();
     });
     this.jobs.onDidChange((job) => this.didChangeJob(job));
-    void this.states?.removeStale();
+    void this.equipment.states?.removeStale();
   }
 
   liveMachines(): { id: string; name: string }[] {
@@ -136,8 +130,7 @@ export class Service {
   /** Ends what runs here. Machine processes live on. */
   async close(): Promise<void> {
     this.edits.dispose();
-    this.closing.abort();
-    await this.lookingForQemu;
+    await this.equipment.close();
     await this.jobs.settle();
     await Promise.all([this.recovering, this.releasing]);
     await Promise.all([...this.machines.values()].map((machine) => machine.release()));
@@ -150,8 +143,9 @@ export class Service {
   private readonly handlers: Handlers = {
     "host.info": () => this.hostInfo(),
     "host.doctor": async () => {
-      await Promise.all([this.readStarter(), this.lookForQemu(true)]);
-      return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: [v86Info], qemu: this.qemu ? doctorChecks(this.qemu) : [] });
+      await Promise.all([this.equipment.readStarter(), this.equipment.lookForQemu(true)]);
+      const { qemu } = this.equipment;
+      return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: [v86Info], qemu: qemu ? doctorChecks(qemu) : [] });
     },
     "host.systems": async () => [...systems],
     "host.stop": async () => {
@@ -220,7 +214,7 @@ export class Service {
     },
     "machine.setBalloon": async ({ id, memoryMiB }) => done(this.setBalloon(this.machine(id), memoryMiB)),
     "machine.commandLine": async ({ id }) => {
-      await this.lookingForQemu;
+      await this.equipment.qemuKnown;
       return this.machine(id).commandLine();
     },
     "machine.usage": async ({ id, since }) => this.machine(id).usage(since),
@@ -309,8 +303,8 @@ export class Service {
     const refused = firstError(await checkSpec(spec, context));
     if (refused) throw refused;
     const id = this.registry.newId();
-    const planned = await planMachine(spec, { id, now: this.clock.now(), macs: this.registry.macs(), images: this.imageTools(this.engines.resolve(spec as EngineNeeds)) });
-    const config = this.fixed(planned.config);
+    const planned = await planMachine(spec, { id, now: this.clock.now(), macs: this.registry.macs(), images: this.equipment.imageTools(this.equipment.engines.resolve(spec as EngineNeeds)) });
+    const config = this.equipment.fixed(planned.config);
     const job = this.jobs.run({ kind: "create", title: `Create ${spec.name}`, cancellable: true }, async (control) => {
       await this.registry.create(config, (folder, signal) => planned.fill(folder, { signal, progress: control.progress }), control.signal);
     });
@@ -328,18 +322,9 @@ export class Service {
       const kind = requireChange(machine, config, patch, engine);
       const refused = firstError(await checkPatch({ ...registered, config }, patch, context));
       if (refused) throw refused;
-      await changeMachine(machine, config, patch, kind, { engine, images: this.imageTools(engine), save: async (next) => void (await this.registry.update(id, this.fixed(next))) });
+      await changeMachine(machine, config, patch, kind, { engine, images: this.equipment.imageTools(engine), save: async (next) => void (await this.registry.update(id, this.equipment.fixed(next))) });
     });
     return machine.info();
-  }
-
-  /** The configuration with what must not change any more when the engine does. */
-  private fixed(config: MachineConfig): MachineConfig {
-    return this.engines.resolve(config).defaults?.(config) ?? config;
-  }
-
-  private imageTools(engine: Engine): ImageTools {
-    return { formats: engine.info.capabilities.diskFormats, qemuImg: this.qemu?.ok ? this.qemu.value.img : undefined };
   }
 
   /** Presses the keys together, and answers when the machine process has taken the next ones. */
@@ -377,42 +362,33 @@ export class Service {
 
   private async hostInfo(): Promise<HostInfo> {
     const facts = await readHostFacts(this.home.path);
-    return { version: this.runtime.version, home: this.home.path, servedBy: this.servedBy, pid: process.pid, ...facts, engines: this.engines.list(), starter: this.starter.info, networkModes };
+    return { version: this.runtime.version, home: this.home.path, servedBy: this.servedBy, pid: process.pid, ...facts, engines: this.equipment.engines.list(), starter: this.equipment.starter.info, networkModes };
   }
 
   private async checkContext(): Promise<CheckContext> {
-    await this.lookingForQemu;
+    await this.equipment.qemuKnown;
     return this.contextNow();
   }
 
   private async contextNow(): Promise<CheckContext> {
+    const { engines, starter, imageTool } = this.equipment;
     return {
-      canConvert: this.qemu?.ok === true && this.qemu.value.img !== undefined,
+      canConvert: imageTool !== undefined,
       facts: await readHostFacts(this.home.path),
       machines: this.registry.list(),
-      starter: this.starter,
+      starter,
       networkModes,
-      beyondBuiltIn: (machine) => this.engines.beyondBuiltIn(machine),
-      resolveEngine: (machine) => this.engines.resolve(machine).info,
+      beyondBuiltIn: (machine) => engines.beyondBuiltIn(machine),
+      resolveEngine: (machine) => engines.resolve(machine).info,
     };
-  }
-
-  /** Looks for QEMU; `fresh`: tries anew what works. Never rejects: what is wrong with it is the engine's problem. */
-  private lookForQemu(fresh = false): Promise<void> {
-    const look = async (): Promise<void> => {
-      try {
-        this.qemu = await this.runtime.findQemu({ runDir: this.home.runDir, log: this.log.child("qemu"), fresh, signal: this.closing.signal });
-      } catch (error) {
-        this.log.error("looking for QEMU failed", error);
-        this.qemu = { ok: false, error: toErrorData(error) };
-      }
-      if (!this.closing.signal.aborted) this.engines.setQemu(qemuEngine(this.qemu));
-    };
-    return (this.lookingForQemu = look());
   }
 
   private didFindEngines(): void {
     for (const machine of this.machines.values()) this.eventEmitter.fire({ type: "machine", machine: machine.info() });
+    this.tellHost();
+  }
+
+  private tellHost(): void {
     this.hostInfo().then(
       (host) => this.eventEmitter.fire({ type: "host", host }),
       (error: unknown) => this.log.error("the host could not be looked at", error),
@@ -430,49 +406,25 @@ export class Service {
     machine.log.event(`memory for the guest: ${formatSize(memoryMiB * MiB)}`);
   }
 
-  /** Looks for the starter guest, and with it for its pre-booted states. */
-  private async readStarter(): Promise<void> {
-    const before = this.starter.info;
-    this.starter = await readStarter(this.runtime.guestDir);
-    if (JSON.stringify(before) === JSON.stringify(this.starter.info)) return;
-    const { guest } = this.starter;
-    this.states = undefined;
-    if (guest) this.states = await preBootedStates(this.runtime, this.starter, this.engines, { target: this.home.statesDir, background: true }, this.log.child("states"));
-    if (this.eventEmitter.hasListeners) this.eventEmitter.fire({ type: "host", host: await this.hostInfo() });
-  }
-
-  private readonly surroundings: Surroundings = this.makeSurroundings();
-
   private makeSurroundings(): Surroundings {
-    const service = this; // The getters of the object below have a `this` of their own.
+    const { equipment, jobs, clock, log, home } = this;
     return {
-      get engines() {
-        return service.engines;
-      },
-      get jobs() {
-        return service.jobs;
-      },
-      clock: service.clock,
-      get log() {
-        return service.log;
-      },
-      runDir: (id) => machineRunDir(service.home.runDir, id),
-      guestFiles: () => guestFiles(service.starter),
-      enginesKnown: async (config) => {
-        if (!service.engines.mayNeedQemu(config)) return;
-        // One that was missing may have been installed since.
-        if (service.qemu?.ok === false) await service.lookForQemu();
-        else await service.lookingForQemu;
-      },
-      imageTool: () => (service.qemu?.ok ? service.qemu.value.img : undefined),
-      states: () => service.states,
-      authorizedKeys: () => (service.authorizedKeys ??= homeKey(service.home.path).then((line) => [line])),
+      engines: equipment.engines,
+      jobs,
+      clock,
+      log,
+      runDir: (id) => machineRunDir(home.runDir, id),
+      guestFiles: () => equipment.guestFiles,
+      enginesKnown: (config) => equipment.enginesKnown(config),
+      imageTool: () => equipment.imageTool,
+      states: () => equipment.states,
+      authorizedKeys: () => (this.authorizedKeys ??= homeKey(home.path).then((line) => [line])),
       checkStart: async (machine, config) => {
-        const refused = firstError(await checkStart({ ...machine, config }, await service.contextNow()));
+        const refused = firstError(await checkStart({ ...machine, config }, await this.contextNow()));
         if (refused) throw refused;
       },
-      notify: (notice) => service.notify(notice),
-      prepareForNextTime: (config) => service.prepareForNextTime(config),
+      notify: (notice) => this.notify(notice),
+      prepareForNextTime: (config) => equipment.prepareForNextTime(config),
     };
   }
 
@@ -481,45 +433,6 @@ export class Service {
     this.eventEmitter.fire({ type: "notice", notice: { ...notice, id: randomBytes(6).toString("hex"), at: this.clock.now() } });
   }
 
-  private prepareForNextTime(config: MachineConfig): void {
-    const { states } = this;
-    const key = states?.keyFor(config);
-    if (!states || key === undefined) return;
-    states.find(key).then(
-      (file) => {
-        if (file !== undefined || states.isMaking(key)) return;
-        this.jobs.run({ kind: "prepare-state", title: `Prepare instant starts with ${formatSize(config.memoryMiB * MiB)} of memory`, cancellable: true }, (job) =>
-          states.prepare(config, job.signal, (detail) => job.progress(undefined, detail)),
-        );
-      },
-      (error: unknown) => this.log.error("the pre-booted states could not be looked at", error),
-    );
-  }
-}
-
-/** Firmware and the starter guest for the engine, as far as they are there. */
-export function guestFiles({ guest }: Starter): GuestFiles {
-  if (!guest) return {};
-  return {
-    firmware: { bios: guest.bios, vgabios: guest.vgabios },
-    // The guest waits to be told who it is before it takes a disk or shows a prompt.
-    starter: { kernel: guest.kernel, initrd: guest.initrd, cmdline: `${guest.cmdline} terrarium.hold` },
-  };
-}
-
-/** The pre-booted states for a starter guest that is ready; new ones are put into `target`, in the background or while somebody waits for them. */
-export async function preBootedStates(runtime: Runtime, starter: Starter, engines: EngineTable, making: { target: string; background: boolean }, log: Log): Promise<PreBootedStates> {
-  const guest = requireStarter(starter);
-  return new PreBootedStates({
-    folders: [...new Set([guest.statesDir, making.target])],
-    ...making,
-    engine: engines.resolve({ engine: "v86", memoryMiB: 0, cpus: 1 }),
-    guest: guestFiles(starter),
-    guestBuild: guest.build,
-    emulator: await emulatorHash(runtime.emulator),
-    runsOn: (config) => engines.resolve(config),
-    log,
-  });
 }
 
 /** What is wrong with a call's input. The schemas' own words stand for themselves; the checker's need the place. */
