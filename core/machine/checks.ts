@@ -7,7 +7,7 @@ import { TerrariumError, type ErrorCode } from "../contract/errors";
 import type { BootConfig, DiskSpec, EngineInfo, Finding, HostInfo, MachineConfig, MachinePatch, MachineSpec } from "../contract/model";
 import { allocatedBytes } from "../storage/sparseCopy";
 import { errno, isMissing } from "../storage/fileErrors";
-import { refusedArgument } from "../engine/extraArguments";
+import { asksForHelp, refusedArgument } from "../engine/extraArguments";
 import { comparable } from "./folderName";
 import type { HostFacts } from "./hostFacts";
 import type { RegisteredMachine } from "./machineFolders";
@@ -156,9 +156,10 @@ function checkHardware(findings: Findings, machine: EngineNeeds, engine: EngineI
     const missing = engine.capabilities.firmwares.length < 2 && field === "hardware.firmware" && engine.capabilities.ownFirmware;
     findings.error(field, "unsupported", `${engine.label} cannot give the machine ${what}${missing ? " on this computer: it is not installed" : ""}.`, missing ? "Install UEFI firmware for QEMU (Debian, Ubuntu: ovmf; Fedora: edk2-ovmf), or choose BIOS." : "Leave it out, or choose another engine.");
   }
-  const { topology, extraArguments = [] } = machine.hardware ?? {};
+  const { topology, cpuModel, extraArguments = [] } = machine.hardware ?? {};
   const not = engine.capabilities.expertSettings ? refusedArgument(extraArguments) : undefined;
   if (not) findings.error("hardware.extraArguments", "invalid-input", `The extra argument ${not.argument} is refused: ${not.because}.`, "Take it out.");
+  if (cpuModel !== undefined && asksForHelp(cpuModel)) findings.error("hardware.cpuModel", "invalid-input", `“${cpuModel}” is no CPU model: QEMU would print a list and end.`, "Choose a CPU model, or leave it out.");
   if (topology && topology.sockets * topology.cores * topology.threads !== machine.cpus) {
     findings.error("hardware.topology", "invalid-input", `${topology.sockets} sockets with ${topology.cores} cores of ${topology.threads} threads are not ${machine.cpus} processors.`, "Make the numbers fit, or leave the topology out.");
   }

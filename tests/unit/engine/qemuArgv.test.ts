@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { machineSockets, type LaunchContext } from "../../../core/engine/engine";
+import { refusedArgument } from "../../../core/engine/extraArguments";
 import { beforeStart, diskNode, limitDisk, qemuArgv, stateFacts, type QemuFacts } from "../../../core/engine/qemuArgv";
 import type { MachineConfig } from "../../../core/contract/model";
 import { savedDifference, savedFacts, type SavedFacts } from "../../../core/machine/saved";
@@ -180,8 +181,32 @@ describe("extra arguments", () => {
     expect(argv({ hardware: { extraArguments: ["-device", "edu", "-d", "guest_errors"] } }).slice(-4)).toEqual(["-device", "edu", "-d", "guest_errors"]);
   });
 
-  it.each([["-netdev", "user,id=x"], ["--nic", "user"], ["-net", "tap"], ["-daemonize"], ["-pidfile", "/tmp/other"], ["-incoming", "tcp:127.0.0.1:4999"], ["-sandbox", "off"], ["-readconfig", "/tmp/file"]])("are refused when they are %s", (...extraArguments) => {
+  it.each([["-netdev", "user,id=x"], ["--nic", "user"], ["-net", "tap"], ["-daemonize"], ["-pidfile", "/tmp/other"], ["-incoming", "tcp:127.0.0.1:4999"], ["-sandbox", "off"], ["-readconfig", "/tmp/file"], ["-snapshot"], ["-vnc", ":1"], ["-display", "gtk"], ["-nographic"], ["-S"], ["-no-shutdown"], ["-loadvm", "x"]])("are refused when they are %s", (...extraArguments) => {
     expect(() => argv({ hardware: { extraArguments } })).toThrow(expect.objectContaining({ code: "invalid-input", message: expect.stringContaining(`extra argument ${extraArguments[0]} is refused`) as string }) as Error);
+  });
+});
+
+describe("extra arguments that a setting is there for", () => {
+  it.each([
+    ["-m", "2G", "memory"],
+    ["--smp", "4", "processors"],
+    ["-cpu", "host", "CPU model"],
+    ["-machine", "pc", "chipset"],
+    ["-M", "q35", "chipset"],
+    ["-accel", "kvm", "accelerator"],
+    ["-rtc", "base=localtime", "clock"],
+    ["-kernel", "/boot/vmlinuz", "boots"],
+    ["-pflash", "/tmp/code.fd", "firmware"],
+  ])("are refused, and the setting is named: %s", (option, value, setting) => {
+    expect(refusedArgument([option, value])).toEqual({ argument: option, because: expect.stringContaining(setting) as string });
+  });
+
+  it.each([[["-device", "help"], "-device help"], [["-device", "virtio-net-pci,help"], "-device virtio-net-pci,help"], [["-audio", "driver=help"], "-audio driver=help"], [["-d", "?"], "-d ?"], [["help"], "help"], [["-version"], "-version"]])("are refused when QEMU would only print and end: %j", (words, named) => {
+    expect(refusedArgument(words)).toEqual({ argument: named, because: expect.stringContaining("no machine starts") as string });
+  });
+
+  it("are not confused with others that look like them", () => {
+    expect(refusedArgument(["-s", "-smbios", "type=1,serial=help-desk", "-msg", "guest-name=on", "-mem-prealloc", "-name2"])).toBeUndefined();
   });
 });
 

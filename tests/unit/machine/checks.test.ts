@@ -91,6 +91,7 @@ describe("checkSpec", () => {
     context = { ...context, resolveEngine: () => ({ ...qemuInfo, available: true }) };
     await expectFinding({ cpus: 3, hardware: { topology: { sockets: 1, cores: 2, threads: 1 } } }, "hardware.topology", "invalid-input");
     await expectFinding({ hardware: { extraArguments: ["-device", "edu", "-netdev", "user,id=x"] } }, "hardware.extraArguments", "invalid-input");
+    await expectFinding({ hardware: { cpuModel: "help" } }, "hardware.cpuModel", "invalid-input");
   });
 
   it("warns of more processors than the host has", async () => {
