@@ -61,6 +61,13 @@ export const testPrograms = [
     names: ["ovmf"],
     reason: "UEFI firmware for guests",
   },
+  { program: "ip", names: ["iproute2"], reason: "makes the network namespaces that the tests' networks are in" },
+  { program: "ping", names: ["iputils-ping"], reason: "asks guests, and answers for them" },
+  { program: "traceroute", names: ["traceroute"], reason: "sees the hops of a gateway" },
+  { program: "dnsmasq", names: ["dnsmasq-base"], reason: "a DHCP and name server that is not ours" },
+  { program: "tshark", names: ["tshark"], reason: "reads our packets, and ours read what it does" },
+  { program: "curl", names: ["curl"], reason: "a web client that is not ours, through port forwards" },
+  { program: "ssh", names: ["openssh-client"], reason: "logs in to guests through port forwards" },
   ...[
     { program: "grub-mkrescue", names: ["grub-common"] },
     { program: "mformat", names: ["mtools"] },

@@ -38,19 +38,19 @@ export const maxForwardedPorts = 1024;
 export const PortForward = z.object({
   protocol: z.enum(["tcp", "udp"]),
   /** 127.0.0.1: from this computer only. 0.0.0.0: from everywhere. */
-  hostAddress: Ipv4Text.default("127.0.0.1"),
+  hostAddress: Ipv4Text,
   hostPort: port,
   guestPort: port,
   count: z.number().int().min(1).max(maxForwardedPorts).optional(),
 });
 export type PortForward = z.infer<typeof PortForward>;
 
-/** What guests behind NAT may reach beside the outside. */
+/** What guests behind NAT may reach beside the outside. Where nobody says: not the loopback, but the networks. */
 export const NatSettings = z.object({
   /** The host's own loopback (127.0.0.1), at the gateway's address. */
-  hostLoopback: z.boolean().default(false),
+  hostLoopback: z.boolean(),
   /** Networks that the host is connected to, such as its LAN. */
-  hostNetworks: z.boolean().default(true),
+  hostNetworks: z.boolean(),
 });
 export type NatSettings = z.infer<typeof NatSettings>;
 

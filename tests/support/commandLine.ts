@@ -22,18 +22,21 @@ export class CommandLine {
     readonly home: string,
     private readonly folder: string,
     private readonly env: NodeJS.ProcessEnv,
+    private readonly prefix: readonly string[],
   ) {}
 
-  static async open(): Promise<CommandLine> {
+  /** @param prefix the words in front of each command, as those that run it in a network namespace. */
+  static async open(prefix: readonly string[] = []): Promise<CommandLine> {
     const folder = await realpath(await mkdtemp(join(tmpdir(), "tc-")));
     const home = join(folder, "home");
-    return new CommandLine(home, folder, { ...process.env, TERRARIUM_HOME: home, TMPDIR: folder, XDG_RUNTIME_DIR: "" });
+    return new CommandLine(home, folder, { ...process.env, TERRARIUM_HOME: home, TMPDIR: folder, XDG_RUNTIME_DIR: "" }, prefix);
   }
 
   /** Runs a command to its end. */
   run(args: readonly string[], input = "", env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
     return new Promise((resolve) => {
-      const child = execFile(process.execPath, [script, ...args], { env: { ...this.env, ...env }, maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
+      const [program, ...words] = this.words(args);
+      const child = execFile(program, words, { env: { ...this.env, ...env }, maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
         resolve({ code: error === null ? 0 : (child.exitCode ?? child.signalCode ?? "unknown"), stdout, stderr });
       });
       child.stdin?.end(input);
@@ -57,9 +60,14 @@ export class CommandLine {
 
   /** Starts a command that goes on. It is killed at the end. */
   spawn(...args: string[]): ChildProcess {
-    const child = spawn(process.execPath, [script, ...args], { env: this.env, stdio: ["pipe", "pipe", "pipe"] });
+    const [program, ...words] = this.words(args);
+    const child = spawn(program, words, { env: this.env, stdio: ["pipe", "pipe", "pipe"] });
     this.children.push(child);
     return child;
+  }
+
+  private words(args: readonly string[]): [string, ...string[]] {
+    return [...this.prefix, process.execPath, script, ...args] as [string, ...string[]];
   }
 
   /** Who serves the home now. */
