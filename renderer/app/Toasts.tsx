@@ -4,7 +4,7 @@ import { Warning } from "@phosphor-icons/react/dist/csr/Warning";
 import { WarningOctagon } from "@phosphor-icons/react/dist/csr/WarningOctagon";
 import { X } from "@phosphor-icons/react/dist/csr/X";
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { useJobs, useNotices } from "../api/hooks";
+import { useJobs, useNotices, useStore } from "../api/hooks";
 import { Button } from "../ui/Button";
 import { toasts, type Toast } from "../ui/toasts";
 
@@ -40,7 +40,8 @@ function ToastCard({ toast }: { toast: Toast }) {
     <div className="toast" role={toast.level === "error" ? "alert" : "status"} onMouseMove={() => setHeld(true)} onMouseLeave={() => setHeld(false)} onFocus={() => setHeld(true)} onBlur={() => setHeld(false)}>
       <Drawing className="ic" color={colour} aria-hidden />
       <div className="grow selectable">
-        <div>{toast.message}</div>
+        {toast.about !== undefined && <div className="about trunc" title={toast.about}>{toast.about}</div>}
+        <div className="message">{toast.message}</div>
         {toast.remedy !== undefined && <div className="s dim" style={{ marginTop: 2 }}>{toast.remedy}</div>}
       </div>
       {toast.action && (
@@ -63,6 +64,7 @@ function ToastCard({ toast }: { toast: Toast }) {
 export function Announcer() {
   const jobs = useJobs();
   const notices = useNotices();
+  const { machines } = useStore();
   const seen = useRef<Set<string> | undefined>(undefined);
   useEffect(() => {
     const failed = jobs.filter((job) => job.state === "failed");
@@ -72,13 +74,13 @@ export function Announcer() {
     for (const job of failed) {
       if (known.has(job.id)) continue;
       known.add(job.id);
-      if (!first && job.error) toasts.show({ level: "error", message: job.error.message, remedy: job.error.remedy });
+      if (!first && job.error) toasts.show({ level: "error", about: job.title, message: job.error.message, remedy: job.error.remedy });
     }
     for (const notice of notices) {
       if (known.has(notice.id)) continue;
       known.add(notice.id);
-      if (!first) toasts.show({ level: notice.level, message: notice.message, remedy: notice.remedy });
+      if (!first) toasts.show({ level: notice.level, about: notice.machineId && machines.get()?.get(notice.machineId)?.name, message: notice.message, remedy: notice.remedy });
     }
-  }, [jobs, notices]);
+  }, [jobs, notices, machines]);
   return null;
 }

@@ -3,6 +3,8 @@ export interface Toast {
   readonly id: number;
   readonly level: "info" | "success" | "warning" | "error";
   readonly message: string;
+  /** What it is about, most often a machine by its name. For messages that do not say it themselves. */
+  readonly about?: string | undefined;
   readonly remedy?: string | undefined;
   readonly action?: { readonly label: string; readonly run: () => void } | undefined;
   /** Milliseconds until it goes by itself. */
@@ -28,17 +30,17 @@ class Toasts {
   show(wanted: Wanted): number {
     const lifetime = wanted.lifetime ?? (wanted.level === "error" ? 30_000 : wanted.action ? 12_000 : 5_000);
     const toast = { ...wanted, id: this.next++, lifetime };
-    // The same complaint twice is one complaint.
-    const others = this.current.filter((other) => other.message !== toast.message);
+    // The same complaint about the same thing twice is one complaint.
+    const others = this.current.filter((other) => other.message !== toast.message || other.about !== toast.about);
     this.change([...others, toast].slice(-shownAtOnce));
     return toast.id;
   }
 
   /** Shows what failed, with its remedy when the error carries one. */
-  showError(error: unknown): void {
+  showError(error: unknown, about?: string): void {
     const message = error instanceof Error ? error.message : String(error);
     const remedy = error instanceof Error && "remedy" in error && typeof error.remedy === "string" ? error.remedy : undefined;
-    this.show({ level: "error", message, remedy });
+    this.show({ level: "error", about, message, remedy });
   }
 
   close(id: number): void {
@@ -53,12 +55,12 @@ class Toasts {
 
 export const toasts = new Toasts();
 
-/** Runs what a person asked for; a failure is shown to them. Answers undefined then. */
-export async function attempt<T>(action: () => Promise<T>): Promise<T | undefined> {
+/** Runs what a person asked for `about` a machine or something else; a failure is shown to them. Answers undefined then. */
+export async function attempt<T>(action: () => Promise<T>, about?: string): Promise<T | undefined> {
   try {
     return await action();
   } catch (error) {
-    toasts.showError(error);
+    toasts.showError(error, about);
     return undefined;
   }
 }

@@ -75,7 +75,7 @@ function JobRow({ job, now, onMachine }: { job: JobInfo; now: number; onMachine(
         <Button small look="quiet" onClick={() => onMachine(job.machineId!)}>Show</Button>
       )}
       {job.state === "running" && (
-        <Button small refused={job.cancellable ? undefined : "This step cannot be cancelled any more."} onClick={() => void attempt(() => call("job.cancel", { id: job.id }))}>
+        <Button small refused={job.cancellable ? undefined : "This step cannot be cancelled any more."} onClick={() => void attempt(() => call("job.cancel", { id: job.id }), job.title)}>
           Cancel
         </Button>
       )}

@@ -67,8 +67,8 @@ export function ConsoleWindow({ id }: { id: string }) {
       const picture = await call("machine.screenshot", { id });
       if (picture.png === null) return;
       const path = await desktop.saveScreenshot(`${machine.name}.png`, picture.png);
-      if (path !== null) toasts.show({ level: "success", message: `Saved the screen to ${path}.` });
-    });
+      if (path !== null) toasts.show({ level: "success", message: `Saved the screen of ${machine.name} to ${path}.` });
+    }, machine.name);
   };
   const typeText = (text: string): void => {
     void attempt(async () => {
@@ -76,7 +76,7 @@ export function ConsoleWindow({ id }: { id: string }) {
       // Only now: a text that could not be typed is still there to be mended.
       setTyping(false);
       screen.current?.capture();
-    });
+    }, machine?.name);
   };
 
   useHostKey(preferences.hostKey, {
@@ -157,7 +157,7 @@ export function ConsoleWindow({ id }: { id: string }) {
           onDisconnected={display.ended}
           onStart={() => act("start")}
         />
-        {serialShown && <SerialPane channel={serialChannel} note={live ? serial.failure : stateNames[machine.state]} onClose={() => setSerialShown(false)} />}
+        {serialShown && <SerialPane machine={machine.name} channel={serialChannel} note={live ? serial.failure : stateNames[machine.state]} onClose={() => setSerialShown(false)} />}
       </div>
       <footer className="status xs">
         <span className="row" style={{ gap: 7 }} aria-live="polite">

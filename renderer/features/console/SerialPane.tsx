@@ -5,10 +5,12 @@ import { X } from "@phosphor-icons/react/dist/csr/X";
 import { useEffect, useRef, useState } from "react";
 import { desktop } from "../../api/client";
 import { Button } from "../../ui/Button";
-import { toasts } from "../../ui/toasts";
+import { attempt, toasts } from "../../ui/toasts";
 import { SerialTerminal, type SerialTerminalHandle } from "./SerialTerminal";
 
 export interface SerialPaneProps {
+  /** The machine's name. */
+  readonly machine: string;
   readonly channel: RawChannel | undefined;
   /** What stands in the head when there is no connection. */
   readonly note: string | undefined;
@@ -16,7 +18,7 @@ export interface SerialPaneProps {
 }
 
 /** The serial port with its head: find, copy, close. */
-export function SerialPane({ channel, note, onClose }: SerialPaneProps) {
+export function SerialPane({ machine, channel, note, onClose }: SerialPaneProps) {
   const terminal = useRef<SerialTerminalHandle>(null);
   const [finding, setFinding] = useState(false);
   const [missing, setMissing] = useState(false);
@@ -24,7 +26,10 @@ export function SerialPane({ channel, note, onClose }: SerialPaneProps) {
   useEffect(() => terminal.current?.focus(), []);
 
   const copy = (): void => {
-    void desktop.copyText(terminal.current?.text() ?? "").then(() => toasts.show({ level: "success", message: "The terminal's text is on the clipboard." }));
+    void attempt(async () => {
+      await desktop.copyText(terminal.current?.text() ?? "");
+      toasts.show({ level: "success", message: `The text of ${machine}'s terminal is on the clipboard.` });
+    }, machine);
   };
   const endFind = (): void => {
     setFinding(false);

@@ -17,5 +17,5 @@ export async function runAction(action: MachineAction, machine: MachineInfo): Pr
     });
     if (!sure) return;
   }
-  await attempt(() => call(`machine.${action}`, { id }));
+  await attempt(() => call(`machine.${action}`, { id }), machine.name);
 }

@@ -34,8 +34,8 @@ export function CommandLine({ machine }: { machine: MachineInfo }) {
   const copy = (): Promise<void | undefined> =>
     attempt(async () => {
       await desktop.copyText(shellWords(found.command));
-      toasts.show({ level: "info", message: "Copied the command line." });
-    });
+      toasts.show({ level: "info", message: `Copied the command line of ${machine.name}.` });
+    }, machine.name);
   return (
     <>
       <div className="row" style={{ gap: 12 }}>

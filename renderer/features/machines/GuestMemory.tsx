@@ -27,7 +27,7 @@ export function GuestMemory({ machine, config }: { machine: MachineInfo; config:
   const step = Math.max(1, Math.round(all / positions));
   const least = leastGuestMemoryMiB(all);
   const set = async (memoryMiB: number): Promise<void> => {
-    const done = await attempt(() => call("machine.setBalloon", { id: machine.id, memoryMiB }));
+    const done = await attempt(() => call("machine.setBalloon", { id: machine.id, memoryMiB }), machine.name);
     setDragged(undefined);
     if (done) setAsked(memoryMiB);
   };

@@ -74,7 +74,7 @@ function StateChip({ machine }: { machine: MachineInfo }) {
         <span className="trunc">{job.detail ?? job.title}</span>
         {job.progress !== undefined && <span className="num faint">{Math.round(job.progress * 100)} %</span>}
         {job.cancellable && (
-          <button type="button" className="lk" onClick={() => void attempt(() => call("job.cancel", { id: job.id }))}>
+          <button type="button" className="lk" onClick={() => void attempt(() => call("job.cancel", { id: job.id }), machine.name)}>
             Cancel
           </button>
         )}

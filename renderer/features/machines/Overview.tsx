@@ -101,7 +101,7 @@ function Facts({ machine }: { machine: MachineInfo }) {
       <Fact name="Folder">
         <span className="row" style={{ gap: 6 }}>
           <span className="mono trunc" title={machine.folder}>{fileName(machine.folder)}</span>
-          <CopyButton text={machine.folder} what="the folder's path" />
+          <CopyButton text={machine.folder} what="the folder's path" about={machine.name} />
         </span>
       </Fact>
     </dl>
@@ -130,7 +130,7 @@ function Fact({ name, children }: { name: string; children: React.ReactNode }) {
   );
 }
 
-function CopyButton({ text, what }: { text: string; what: string }) {
+function CopyButton({ text, what, about }: { text: string; what: string; about: string }) {
   return (
     <Button
       small
@@ -140,8 +140,8 @@ function CopyButton({ text, what }: { text: string; what: string }) {
       aria-label={`Copy ${what}`}
       onClick={() => void attempt(async () => {
         await desktop.copyText(text);
-        toasts.show({ level: "info", message: `Copied ${text}` });
-      })}
+        toasts.show({ level: "info", about, message: `Copied ${text}` });
+      }, about)}
     />
   );
 }
@@ -177,7 +177,7 @@ function Adapters({ machine, config, onSettings }: { machine: MachineInfo; confi
                 label={`Cable of adapter net${index}`}
                 checked={adapter.plugged}
                 refused={refused}
-                onChange={(up) => void attempt(() => call("machine.setLink", { id: machine.id, adapter: index, up }))}
+                onChange={(up) => void attempt(() => call("machine.setLink", { id: machine.id, adapter: index, up }), machine.name)}
               />
             )}
           </div>
@@ -204,7 +204,7 @@ function AdapterDrawing({ colour, connected, sealed }: { colour: string; connect
 function Notes({ machine, notes }: { machine: MachineInfo; notes: string }) {
   const [draft, setDraft] = useState<string | undefined>();
   const save = async (): Promise<void> => {
-    if (draft !== undefined && draft !== notes) await attempt(() => call("machine.set", { id: machine.id, patch: { notes: draft } }));
+    if (draft !== undefined && draft !== notes) await attempt(() => call("machine.set", { id: machine.id, patch: { notes: draft } }), machine.name);
     setDraft(undefined);
   };
   return (

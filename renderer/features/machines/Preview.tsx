@@ -42,7 +42,7 @@ export function Preview({ machine }: { machine: MachineInfo }) {
         </svg>
       )}
       {refused === undefined && (
-        <button type="button" className="cover" aria-label={live ? `Open the console of ${machine.name}` : `${commands[command].label} ${machine.name}`} onClick={() => void (live ? attempt(() => desktop.openConsole(machine.id)) : runCommand(command, machine))}>
+        <button type="button" className="cover" aria-label={live ? `Open the console of ${machine.name}` : `${commands[command].label} ${machine.name}`} onClick={() => void (live ? attempt(() => desktop.openConsole(machine.id), machine.name) : runCommand(command, machine))}>
           <span className="preview-hint">{live ? "Click to open the console" : machine.state === "saved" ? "Click to go on where it was" : "Click to start"}</span>
         </button>
       )}

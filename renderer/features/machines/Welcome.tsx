@@ -10,6 +10,7 @@ import { Problem } from "../../ui/Problem";
 import { toasts } from "../../ui/toasts";
 import "./welcome.css";
 
+const starterName = "Linux";
 const starterMemoryMiB = 256;
 const starterDiskBytes = 2 * 1024 ** 3;
 
@@ -25,7 +26,7 @@ export function Welcome({ onWizard, onCreated }: { onWizard(source: "iso" | "dis
       const nat = host?.networkModes.some(({ mode, available }) => mode === "nat" && available) ?? false;
       const { id, job } = await call("machine.create", {
         spec: {
-          name: "Linux",
+          name: starterName,
           memoryMiB: starterMemoryMiB,
           boot: { kind: "starter" },
           disks: [{ sizeBytes: starterDiskBytes }],
@@ -40,7 +41,7 @@ export function Welcome({ onWizard, onCreated }: { onWizard(source: "iso" | "dis
       await call("machine.start", { id });
       await desktop.openConsole(id);
     } catch (error) {
-      toasts.showError(error);
+      toasts.showError(error, starterName);
     } finally {
       setStage(undefined);
     }

@@ -57,8 +57,8 @@ export function refusalOf(id: CommandId, machine: MachineInfo): string | undefin
 /** Runs a command; what fails is shown with its remedy. */
 export async function runCommand(id: CommandId, machine: MachineInfo): Promise<void> {
   const refused = refusalOf(id, machine);
-  if (refused !== undefined) toasts.show({ level: "warning", message: refused });
-  else await attempt(() => commands[id].run(machine));
+  if (refused !== undefined) toasts.show({ level: "warning", about: machine.name, message: refused });
+  else await attempt(() => commands[id].run(machine), machine.name);
 }
 
 /** What Enter and a double click do: look at it when it runs, let it go on, or start it. */
@@ -102,7 +102,7 @@ async function moveToTrash({ id, name }: MachineInfo): Promise<void> {
   toasts.show({
     level: "info",
     message: `${name} is in the trash.`,
-    action: { label: "Undo", run: () => void attempt(() => call("trash.restore", { id: entry.id })) },
+    action: { label: "Undo", run: () => void attempt(() => call("trash.restore", { id: entry.id }), name) },
   });
 }
 
@@ -113,5 +113,5 @@ async function saveScreenshot({ id, name }: MachineInfo): Promise<void> {
     return;
   }
   const path = await desktop.saveScreenshot(`${name}.png`, png);
-  if (path !== null) toasts.show({ level: "success", message: `Saved ${path}` });
+  if (path !== null) toasts.show({ level: "success", message: `Saved the screen of ${name} to ${path}.` });
 }

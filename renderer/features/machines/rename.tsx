@@ -54,7 +54,7 @@ function RenameDialog({ machine, onClose }: { machine: MachineInfo; onClose(): v
       await call("machine.set", { id: machine.id, patch: { name } });
       onClose();
     } catch (error) {
-      toasts.showError(error);
+      toasts.showError(error, machine.name);
     }
   };
   return (

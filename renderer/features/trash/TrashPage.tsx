@@ -29,7 +29,7 @@ export default function TrashPage({ windowButtons, onMachine }: { windowButtons:
     attempt(async () => {
       const machine = await call("trash.restore", { id: entry.id });
       toasts.show({ level: "success", message: `${machine.name} is back.`, action: { label: "Show", run: () => onMachine(machine.id) } });
-    });
+    }, entry.name);
   const remove = async (entry: TrashEntry): Promise<void> => {
     const yes = await confirm({
       title: `Delete ${entry.name} for good?`,
@@ -37,7 +37,7 @@ export default function TrashPage({ windowButtons, onMachine }: { windowButtons:
       action: "Delete for good",
       danger: true,
     });
-    if (yes) await attempt(() => call("trash.empty", { id: entry.id }));
+    if (yes) await attempt(() => call("trash.empty", { id: entry.id }), entry.name);
   };
 
   return (

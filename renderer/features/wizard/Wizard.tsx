@@ -103,12 +103,12 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
       const ended = await call("job.wait", { id: job.id });
       setCreating(undefined);
       if (ended.state === "done") {
-        if (startNow) await startAndShow(id);
+        if (startNow) await startAndShow(id, draft.name.trim());
         onClose(id);
       } else if (ended.state === "failed") {
-        toasts.show({ level: "error", message: ended.error?.message ?? "The machine could not be made.", remedy: ended.error?.remedy });
+        toasts.show({ level: "error", about: ended.title, message: ended.error?.message ?? "The machine could not be made.", remedy: ended.error?.remedy });
       }
-    });
+    }, draft.name.trim());
     setCreating(undefined);
   };
 
@@ -173,11 +173,11 @@ export function Wizard({ initialSource = "starter", onClose }: WizardProps) {
 }
 
 /** Starts the new machine and opens its console; the console shows how the start goes on, and why it failed. */
-async function startAndShow(id: string): Promise<void> {
+async function startAndShow(id: string, name: string): Promise<void> {
   await attempt(async () => {
     await call("machine.start", { id });
     await desktop.openConsole(id);
-  });
+  }, name);
 }
 
 function stepNote(step: StepName, draft: Draft): string {
@@ -237,7 +237,7 @@ function useFindings(draft: Draft, systems: readonly GuestSystem[]): { readonly 
 
 function Creating({ jobId, name }: { jobId: string; name: string }) {
   const job: JobInfo | undefined = useJobs().find((candidate) => candidate.id === jobId);
-  const cancel = (): void => void attempt(() => call("job.cancel", { id: jobId }));
+  const cancel = (): void => void attempt(() => call("job.cancel", { id: jobId }), name.trim());
   return (
     <Modal
       title={`Creating ${name.trim()}`}

@@ -42,7 +42,7 @@ export function StorageSection(props: SectionProps) {
     attempt(async () => {
       const image = await desktop.pickFile("Choose a disk image", "disk");
       if (image !== null) add({ image, mode: "copy", ...onBus });
-    });
+    }, machine.name);
 
   const unpluggable = (id: DiskBus): { note: string; disabled: true } | undefined => {
     const note = plugRefusal(machine, id);
@@ -117,7 +117,7 @@ function MediumRow({ machine, config, findings, locked }: SectionProps) {
     attempt(async () => {
       const medium = await desktop.pickFile("Choose a CD image", "iso");
       if (medium !== null) await put(medium);
-    });
+    }, machine.name);
   return (
     <div className="item">
       <div className="item-line">
@@ -132,7 +132,7 @@ function MediumRow({ machine, config, findings, locked }: SectionProps) {
           ))}
         </div>
         {drive?.medium && (
-          <Button small icon={Eject} refused={refused} onClick={() => void attempt(() => put(null))}>
+          <Button small icon={Eject} refused={refused} onClick={() => void attempt(() => put(null), machine.name)}>
             Eject
           </Button>
         )}

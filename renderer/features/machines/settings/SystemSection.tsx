@@ -36,12 +36,12 @@ export function SystemSection(props: SectionProps) {
       const kernel = await desktop.pickFile("Choose a Linux kernel", "kernel");
       if (kernel !== null) change({ boot: { ...from, kernel } });
       else if (from.kernel === "") change({ boot: config.boot });
-    });
+    }, config.name);
   const pickInitrd = (from: Extract<BootConfig, { kind: "kernel" }>): Promise<void | undefined> =>
     attempt(async () => {
       const initrd = await desktop.pickFile("Choose an initial RAM disk", "initrd");
       if (initrd !== null) change({ boot: { ...from, initrd } });
-    });
+    }, config.name);
 
   return (
     <section className="settings-section" id="settings-system">

@@ -62,6 +62,8 @@ async function press(key: string, options: KeyboardEventInit = {}, target: Event
 }
 
 const page = (): string => document.body.textContent ?? "";
+/** The messages that are shown, each with what it is about. */
+const messages = (): string[] => [...document.querySelectorAll(".toast")].map((toast) => [toast.querySelector(".about")?.textContent, toast.querySelector(".message")?.textContent].filter((part) => part !== undefined).join(": "));
 const called = (desktop: FakeDesktop, name: string) => desktop.calls.filter((entry) => entry.name === name);
 
 afterEach(async () => {
@@ -125,7 +127,7 @@ describe("the main window", () => {
     await show(desktop);
     await until(() => expect(page()).toContain("web-01"));
     await press("Delete");
-    await until(() => expect(page()).toContain("The machine is running. Shut it down first."));
+    await until(() => expect(messages()).toEqual(["web-01: The machine is running. Shut it down first."]));
     expect(called(desktop, "machine.delete")).toEqual([]);
   });
 
@@ -166,6 +168,24 @@ describe("the main window", () => {
     await until(() => expect(page()).toContain("web-01"));
     await act(async () => desktop.announceJob({ id: "j9", kind: "save", title: "Save web-01", state: "failed", cancellable: false, startedAt: 1, endedAt: 2, error: { code: "disk-full", message: "The disk is full.", remedy: "Free 200 MB." } }));
     await until(() => expect(page()).toContain("Free 200 MB."));
+    expect(messages()).toEqual(["Save web-01: The disk is full."]);
+  });
+
+  it("names the machine that a notice is about, and says the same of another machine as well", async () => {
+    const machines = [fakeMachine("web-01"), fakeMachine("db-01")];
+    const desktop = new FakeDesktop({ machines });
+    await show(desktop);
+    await until(() => expect(page()).toContain("web-01"));
+    for (const [index, { id }] of machines.entries()) await act(async () => desktop.announce({ type: "notice", notice: { id: `n${index}`, level: "warning", message: "The guest did not shut down.", machineId: id, at: 1 } }));
+    await until(() => expect(messages()).toEqual(["web-01: The guest did not shut down.", "db-01: The guest did not shut down."]));
+  });
+
+  it("names the machine for which a command failed", async () => {
+    const desktop = new FakeDesktop({ machines: [fakeMachine("web-01")] });
+    desktop.failures.set("machine.start", { code: "engine-failed", message: "QEMU gave up." });
+    await show(desktop);
+    await click("Start");
+    await until(() => expect(messages()).toEqual(["web-01: QEMU gave up."]));
   });
 
   it("offers the first machine when there is none, and makes, starts and opens it with one click", async () => {
