@@ -1,6 +1,7 @@
+import * as z from "zod";
 import { Preferences, type CloseAnswer, type DesktopApi, type HostConnectionState } from "../../core/contract/desktop";
 import type { ErrorData } from "../../core/contract/errors";
-import type { DoctorCheck, EngineInfo, FileInspection, Finding, GuestSystem, HostInfo, JobInfo, MachineConfig, MachineInfo, TrashEntry, UsageReport } from "../../core/contract/model";
+import { AdapterConfig, type DoctorCheck, type EngineInfo, type FileInspection, type Finding, type GuestSystem, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type TrashEntry, type UsageReport } from "../../core/contract/model";
 import type { HostEvent, ProcedureInput, ProcedureName, ProcedureOutput, StreamRequest } from "../../core/contract/procedures";
 import { isLive, refusal, type MachineCommand } from "../../core/contract/states";
 
@@ -275,13 +276,15 @@ export class FakeDesktop implements DesktopApi {
     },
     "machine.set": ({ id, patch }) => {
       const before = this.machine(id);
-      if (Object.keys(patch).some((key) => !["name", "group", "notes", "disks", "addDisks"].includes(key))) this.legal("configure", id);
-      const { group, addDisks: _added, removeDisks: _removed, medium: _medium, system, arch, disks: changes = [], ...rest } = patch;
+      if (Object.keys(patch).some((key) => !["name", "group", "notes", "disks", "addDisks", "adapters"].includes(key))) this.legal("configure", id);
+      const adapters = patch.adapters && z.array(AdapterConfig).parse(patch.adapters);
+      if (adapters) this.legal(adapters.map(({ mac }) => mac).join() === before.config!.adapters.map(({ mac }) => mac).join() ? "setLink" : "configure", id);
+      const { group, addDisks: _added, removeDisks: _removed, medium: _medium, adapters: _adapters, system, arch, disks: changes = [], ...rest } = patch;
       const disks = before.config!.disks.map((disk) => {
         const { limits = disk.limits, bus = disk.bus } = changes.find((other) => other.id === disk.id) ?? {};
         return { ...disk, bus, limits: limits ?? undefined };
       });
-      const config: MachineConfig = { ...before.config!, ...rest, disks, ...(group === undefined ? {} : { group: group ?? undefined }), ...(system === undefined ? {} : { system: system ?? undefined }), ...(arch === undefined ? {} : { arch: arch ?? undefined }) };
+      const config: MachineConfig = { ...before.config!, ...rest, disks, ...(adapters && { adapters }), ...(group === undefined ? {} : { group: group ?? undefined }), ...(system === undefined ? {} : { system: system ?? undefined }), ...(arch === undefined ? {} : { arch: arch ?? undefined }) };
       return this.update(id, { name: config.name, config });
     },
     "machine.start": ({ id }) => {

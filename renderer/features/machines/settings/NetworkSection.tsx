@@ -5,9 +5,11 @@ import { useHost } from "../../../api/hooks";
 import { Button } from "../../../ui/Button";
 import { Choice } from "../../../ui/Choice";
 import { Field } from "../../../ui/Field";
+import { Toggle } from "../../../ui/Toggle";
 import { modelNames, networkNames } from "../describe";
 import { freshMac } from "./draft";
 import { choicesOf } from "./choices";
+import { linkRefusal } from "./refusals";
 import type { SectionProps } from "./sectionProps";
 
 const modelNotes: Readonly<Record<AdapterModel, string>> = { virtio: "The fastest; Linux and BSD know it.", e1000: "For systems without virtio drivers, like a fresh Windows." };
@@ -16,6 +18,7 @@ const mostAdapters = 4;
 
 export function NetworkSection({ machine, draft, change, findings, locked, offer }: SectionProps) {
   const modes = useHost()?.networkModes ?? [];
+  const unlinkable = linkRefusal(machine);
   const most = Math.min(mostAdapters, machine.engine?.capabilities.maxAdapters ?? mostAdapters);
   const withModel = offer.adapterModels.length > 1 || draft.adapters.some(({ model }) => model !== undefined && model !== "virtio");
   const set = (index: number, part: Partial<AdapterConfig>): void =>
@@ -23,6 +26,9 @@ export function NetworkSection({ machine, draft, change, findings, locked, offer
   return (
     <section className="settings-section" id="settings-network">
       <h2>Network</h2>
+      {locked !== undefined && draft.adapters.length > 0 && (
+        <p className="s faint">{unlinkable ?? "Cables can be plugged, pulled and led elsewhere now; the guest notices at once. Models, addresses and the number of adapters can change only while the machine is off."}</p>
+      )}
       {draft.adapters.map((adapter, index) => (
         <div key={index} role="group" aria-label={`Adapter net${index}`} className="row" style={{ gap: 10, alignItems: "flex-start" }}>
           <span className="mono dim" style={{ width: 34, paddingTop: 27 }}>net{index}</span>
@@ -30,7 +36,7 @@ export function NetworkSection({ machine, draft, change, findings, locked, offer
             <Field label="Cable" findings={findings(`adapters.${index}`)}>
               <Choice<NetworkMode>
                 value={adapter.attachment.mode}
-                disabled={locked !== undefined}
+                disabled={unlinkable !== undefined}
                 onChange={(mode) => set(index, { attachment: { mode } })}
                 options={modes.map(({ mode, available, reason }) => ({ id: mode, label: networkNames[mode], note: available ? undefined : reason, disabled: !available }))}
               />
@@ -48,6 +54,14 @@ export function NetworkSection({ machine, draft, change, findings, locked, offer
             <Field label="MAC address">
               <input className="input mono" value={adapter.mac} spellCheck={false} disabled={locked !== undefined} onChange={(event) => set(index, { mac: event.target.value.trim().toLowerCase() })} />
             </Field>
+          </div>
+          <div style={{ paddingTop: 27 }}>
+            <Toggle
+              label={`Cable of adapter net${index} is plugged in`}
+              checked={adapter.plugged && adapter.attachment.mode !== "none"}
+              refused={unlinkable ?? (adapter.attachment.mode === "none" ? "Choose where the cable goes first." : undefined)}
+              onChange={(plugged) => set(index, { plugged })}
+            />
           </div>
           <div style={{ paddingTop: 21 }}>
             <Button look="quiet" icon={Trash} aria-label={`Remove adapter net${index}`} refused={locked} onClick={() => change({ adapters: draft.adapters.filter((_, other) => other !== index) })} />

@@ -12,7 +12,7 @@ import { draftOf, malformed, patchOf, rebased, type Draft } from "./draft";
 import { GeneralSection } from "./GeneralSection";
 import { NetworkSection } from "./NetworkSection";
 import { offerOf } from "./offer";
-import { patchRefusal, plugRefusal } from "./refusals";
+import { linkRefusal, patchRefusal, plugRefusal } from "./refusals";
 import { removalOf, type Removal } from "./removal";
 import type { SectionProps } from "./sectionProps";
 import { StorageSection } from "./StorageSection";
@@ -47,6 +47,7 @@ function changeable(machine: MachineInfo): string[] {
     ...(refusal("changeMedium", machine) === undefined ? ["the CD"] : []),
     ...(plugRefusal(machine) === undefined ? ["virtio disks"] : []),
     ...(diskLimits && refusal("setLimits", machine) === undefined ? ["limits of disks"] : []),
+    ...(linkRefusal(machine) === undefined ? ["network cables"] : []),
   ];
 }
 
@@ -112,14 +113,14 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
     const timer = setTimeout(() => {
       call("machine.check", { id: machine.id, patch: JSON.parse(patchText) as typeof patch }).then(
         (found) => current && setChecked(found),
-        (error: unknown) => current && toasts.showError(error),
+        (error: unknown) => current && toasts.showError(error, machine.name),
       );
     }, 120);
     return () => {
       current = false;
       clearTimeout(timer);
     };
-  }, [machine.id, patchText]);
+  }, [machine.id, machine.name, patchText]);
 
   const all = [...wrong, ...checked];
   const locked = refusal("configure", machine);
@@ -134,7 +135,7 @@ function SettingsForm({ machine, config }: { machine: MachineInfo; config: Machi
       if (!(await confirm({ title, body: <Losses {...removal} live={isLive(machine.state)} />, action: "Delete and apply", danger: true }))) return;
     }
     setApplying(true);
-    const changed = await attempt(() => call("machine.set", { id: machine.id, patch }));
+    const changed = await attempt(() => call("machine.set", { id: machine.id, patch }), machine.name);
     setApplying(false);
     if (!changed) return;
     if (changed.config) {

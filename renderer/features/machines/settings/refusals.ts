@@ -1,4 +1,4 @@
-import type { DiskBus, MachineConfig, MachineInfo, MachinePatch } from "../../../../core/contract/model";
+import type { AdapterConfig, DiskBus, MachineConfig, MachineInfo, MachinePatch } from "../../../../core/contract/model";
 import { isLive, refusal } from "../../../../core/contract/states";
 import { busNames } from "../describe";
 
@@ -14,13 +14,28 @@ export function plugRefusal(machine: MachineInfo, bus: DiskBus = pluggableBus): 
   return undefined;
 }
 
+/** Why cables cannot be plugged, pulled or led elsewhere now, or undefined when they can. */
+export function linkRefusal(machine: MachineInfo): string | undefined {
+  const refused = refusal("setLink", machine);
+  if (refused !== undefined || !isLive(machine.state) || machine.engine?.capabilities.setLinkLive) return refused;
+  return `${machine.engine?.label ?? "Its engine"} cannot plug or pull a cable while the machine runs. Shut it down first.`;
+}
+
+/** What of the adapters is hardware: the cards, and not where their cables go. */
+function cards(adapters: readonly AdapterConfig[]): string {
+  return JSON.stringify(adapters.map(({ mac, model }) => [mac, model ?? "virtio"]));
+}
+
 /** Why the change cannot be made in the machine's state, or undefined when it can: some settings change while it runs. */
 export function patchRefusal(machine: MachineInfo, config: MachineConfig, patch: MachinePatch): string | undefined {
-  const { name: _name, group: _group, notes: _notes, system: _system, arch: _arch, disks = [], addDisks = [], removeDisks = [], ...hardware } = patch;
-  if (Object.keys(hardware).length > 0 || disks.some(({ bus }) => bus !== undefined)) {
+  const { name: _name, group: _group, notes: _notes, system: _system, arch: _arch, adapters, disks = [], addDisks = [], removeDisks = [], ...hardware } = patch;
+  const newCards = adapters !== undefined && cards(adapters) !== cards(config.adapters);
+  if (Object.keys(hardware).length > 0 || newCards || disks.some(({ bus }) => bus !== undefined)) {
     const refused = refusal("configure", machine);
     if (refused !== undefined) return refused;
   }
+  const unlinkable = adapters === undefined ? undefined : linkRefusal(machine);
+  if (unlinkable !== undefined) return unlinkable;
   const moving = [...addDisks, ...config.disks.filter(({ id }) => removeDisks.includes(id))];
   for (const { bus } of moving) {
     const refused = plugRefusal(machine, bus);

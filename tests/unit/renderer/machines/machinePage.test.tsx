@@ -3,6 +3,7 @@ import { createRoot, type Root } from "react-dom/client";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Preferences } from "../../../../core/contract/desktop";
 import type { MachineConfig, MachineInfo } from "../../../../core/contract/model";
+import type { ProcedureName } from "../../../../core/contract/procedures";
 import { StoreContext } from "../../../../renderer/api/hooks";
 import { HostStore } from "../../../../renderer/api/store";
 import { ThemeRoot } from "../../../../renderer/app/ThemeRoot";
@@ -129,6 +130,39 @@ describe("the overview", () => {
   });
 });
 
+describe("a message about a machine", () => {
+  const failing: [procedure: ProcedureName, machine: Parameters<typeof qemuMachine>[0], tab: MachineTab, press: () => unknown][] = [
+    ["machine.setLink", { state: "running", config: { adapters: [{ mac: "52:54:00:00:00:07", attachment: { mode: "nat" }, plugged: true }] } }, "overview", () => document.querySelector<HTMLElement>('[aria-label="Cable of adapter net0"]')!.click()],
+    ["machine.setBalloon", { state: "running", balloonMiB: 512 }, "overview", () => button("Give all back").click()],
+    ["machine.changeMedium", { config: { drives: [{ id: "cd0", medium: "/a.iso" }] } }, "settings", () => button("Eject").click()],
+    ["machine.start", {}, "overview", () => button("Start web").click()],
+    ["machine.check", {}, "settings", () => type("Memory in MB", "512")],
+  ];
+  it.each(failing)("names it when %s fails", async (procedure, part, tab, press) => {
+    const desktop = await show(qemuMachine(part), tab);
+    desktop.failures.set(procedure, { code: "engine-failed", message: "It did not work." });
+    await until(press);
+    await until(() => expect(toasts.get()).toMatchObject([{ about: "web", message: "It did not work." }]));
+  });
+
+  it("names it when its settings were not changed, when something was copied, and when a name was refused", async () => {
+    const desktop = await show(qemuMachine(), "overview");
+    (await until(() => button("Copy the folder's path"))).click();
+    await until(() => expect(toasts.get().at(-1)).toMatchObject({ level: "info", about: "web" }));
+    desktop.failures.set("machine.set", { code: "disk-full", message: "It could not be saved." });
+    button("Write").click();
+    const area = await until(() => {
+      const found = document.querySelector<HTMLTextAreaElement>("textarea");
+      if (!found) throw new Error("there is nowhere to write");
+      return found;
+    });
+    Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")!.set!.call(area, "for week 6");
+    area.dispatchEvent(new Event("input", { bubbles: true }));
+    button("Save notes").click();
+    await until(() => expect(toasts.get().at(-1)).toMatchObject({ level: "error", about: "web" }));
+  });
+});
+
 describe("the logs", () => {
   it("show the command line one option a line, what it is of, and copy it", async () => {
     const desktop = await show(qemuMachine(), "logs");
@@ -138,6 +172,7 @@ describe("the logs", () => {
     expect([...document.querySelectorAll(".command > div")].map((line) => line.textContent)).toEqual(["qemu-system-x86_64", "-name 'guest=my web'", "-S"]);
     button("Copy the command line").click();
     await until(() => expect(desktop.copied).toEqual(["qemu-system-x86_64 -name 'guest=my web' -S"]));
+    await until(() => expect(toasts.get().map(({ message }) => message)).toEqual(["Copied the command line of web."]));
     desktop.update([...desktop.machines.keys()][0]!, { state: "running" });
     await until(() => expect(page()).toContain("The machine process was started with this."));
   });
@@ -198,7 +233,7 @@ describe("the settings", () => {
     const machine = qemuMachine({ state: "running" });
     const desktop = await show(machine, "settings");
     await inForm();
-    expect(page()).toContain("Name, group, the CD, virtio disks and limits of disks can be changed meanwhile.");
+    expect(page()).toContain("Name, group, the CD, virtio disks, limits of disks and network cables can be changed meanwhile.");
     expect(field("Memory in MB").disabled).toBe(true);
     expect(field("Limit in MB/s").disabled).toBe(false);
     type("Limit in MB/s", "20");
@@ -240,11 +275,30 @@ describe("the settings", () => {
     await until(() => expect(called(desktop, "machine.set")).toEqual([{ id: machine.id, patch: { removeDisks: ["disk1", "disk2"] } }]));
   });
 
+  it("pull a cable of a machine that runs, and say what of the network waits until it is off", async () => {
+    const adapters = [{ mac: "52:54:00:00:00:07", attachment: { mode: "nat" as const }, plugged: true }];
+    const machine = qemuMachine({ state: "running", config: { adapters } });
+    const desktop = await show(machine, "settings");
+    await inForm();
+    expect(page()).toContain("Cables can be plugged, pulled and led elsewhere now");
+    expect(page()).toContain("Models, addresses and the number of adapters can change only while the machine is off.");
+    expect(field("MAC address").disabled).toBe(true);
+    expect(button("Remove adapter net0").getAttribute("aria-disabled")).toBe("true");
+    const cable = document.querySelector<HTMLInputElement>('[aria-label="Cable of adapter net0 is plugged in"]')!;
+    expect(cable.disabled).toBe(false);
+    cable.click();
+    await until(() => button("Apply"));
+    await until(() => expect(button("Apply").getAttribute("aria-disabled")).toBeNull());
+    button("Apply").click();
+    await until(() => expect(called(desktop, "machine.set")).toEqual([{ id: machine.id, patch: { adapters: [{ ...adapters[0], plugged: false }] } }]));
+    await until(() => expect(toasts.get().map(({ level }) => level)).toEqual(["success"]));
+  });
+
   it("refuse to take a disk out of a machine that runs where the engine cannot", async () => {
     await show(qemuMachine({ state: "running", engine: builtInEngine, config: { engine: "v86" } }), "settings");
     await inForm();
     expect(button("Remove disk0").getAttribute("aria-disabled")).toBe("true");
     expect(page()).toContain("Built-in emulator cannot plug in or take out a disk while the machine runs.");
-    expect(page()).toContain("Name, group and the CD can be changed meanwhile.");
+    expect(page()).toContain("Name, group, the CD and network cables can be changed meanwhile.");
   });
 });

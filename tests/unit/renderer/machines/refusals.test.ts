@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { MachineInfo } from "../../../../core/contract/model";
+import type { AdapterConfig, MachineInfo } from "../../../../core/contract/model";
 import { offerOf } from "../../../../renderer/features/machines/settings/offer";
 import { patchRefusal, plugRefusal } from "../../../../renderer/features/machines/settings/refusals";
 import { absentEngine, builtInEngine, fakeMachine, qemuEngine } from "../../../support/fakeDesktop";
@@ -22,6 +22,18 @@ describe("what may change while a machine runs", () => {
       expect(refusal(machine, patch)).toBe("The machine is running. Shut it down first.");
       expect(refusal(machineIn("off"), patch)).toBeUndefined();
     }
+  });
+
+  it("are the cables of its adapters, and not the cards, where the engine can", () => {
+    const fixed = { ...qemuEngine, capabilities: { ...qemuEngine.capabilities, setLinkLive: false } };
+    const changed = (machine: MachineInfo, part: Partial<AdapterConfig>) => refusal(machine, { adapters: machine.config!.adapters.map((adapter) => ({ ...adapter, ...part })) });
+    for (const part of [{ plugged: false }, { attachment: { mode: "nat" as const } }, { model: "virtio" as const }]) {
+      expect(changed(machineIn("running"), part)).toBeUndefined();
+      expect(changed(machineIn("running", fixed), part)).toBe("QEMU cannot plug or pull a cable while the machine runs. Shut it down first.");
+      expect(changed(machineIn("off", fixed), part)).toBeUndefined();
+      expect(changed(machineIn("saved"), part)).toContain("saved");
+    }
+    for (const part of [{ mac: "52:54:00:00:00:99" }, { model: "e1000" as const }]) expect(changed(machineIn("running"), part)).toBe("The machine is running. Shut it down first.");
   });
 
   it("are no disks on other buses, and none at all where the engine has no hot-plug", () => {
