@@ -60,11 +60,11 @@ export class Namespace {
   /** Ends what was started in it and removes it; its interfaces go with it. */
   async dispose(): Promise<void> {
     await Promise.all(
-      this.children.map((child) => {
-        if (child.exitCode !== null || child.signalCode !== null) return undefined;
+      this.children.map(async (child) => {
+        if (child.exitCode !== null || child.signalCode !== null) return;
         const ended = new Promise((resolve) => child.once("exit", resolve));
         child.kill("SIGKILL");
-        return ended;
+        await ended;
       }),
     );
     await run("ip", ["netns", "delete", this.name]);
