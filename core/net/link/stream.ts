@@ -55,6 +55,67 @@ export class FrameDecoder {
   }
 }
 
+/**
+ * Takes bytes as they are read from a stream and hands whole frames on as runs, where they lie: only a frame that is not
+ * complete yet is copied, to the front of the buffer, where the rest of it is read behind it.
+ */
+export class RunReader {
+  private have = 0;
+
+  /** @param buffer holds the longest frame at least; the larger it is, the longer the runs */
+  constructor(readonly buffer: Uint8Array) {
+    if (buffer.length < headerBytes + maxFrameBytes) throw new RangeError(`a buffer of ${buffer.length} bytes does not hold the longest frame`);
+  }
+
+  /** Where in `buffer` the next bytes belong; there is always room for one more. */
+  get at(): number {
+    return this.have;
+  }
+
+  /** `count` bytes were read to `at`. Returns the reason why the stream cannot be read on, or undefined. */
+  take(count: number, run: (bytes: Uint8Array, at: number, end: number, frames: number) => void): string | undefined {
+    const buffer = this.buffer;
+    const end = this.have + count;
+    let whole = 0;
+    let frames = 0;
+    let reason: string | undefined;
+    while (end - whole >= headerBytes) {
+      const length = lengthAt(buffer, whole);
+      reason = refuse(length);
+      if (reason !== undefined || end - whole < headerBytes + length) break;
+      whole += headerBytes + length;
+      frames++;
+    }
+    this.have = end - whole;
+    if (frames > 0) run(buffer, 0, whole, frames);
+    if (whole > 0 && whole < end) buffer.copyWithin(0, whole, end);
+    return reason;
+  }
+
+  /** Forgets the beginning of a frame whose stream has ended. */
+  reset(): void {
+    this.have = 0;
+  }
+}
+
+/** How many frames a run holds. */
+export function countFrames(run: Uint8Array, at: number, end: number): number {
+  let frames = 0;
+  for (let position = at; position < end; position += headerBytes + lengthAt(run, position)) frames++;
+  return frames;
+}
+
+/** The end of the last frame of a run that ends at or before `limit`. */
+export function lastWholeFrame(run: Uint8Array, at: number, end: number, limit: number): number {
+  let position = at;
+  while (position < end) {
+    const next = position + headerBytes + lengthAt(run, position);
+    if (next > limit) break;
+    position = next;
+  }
+  return position;
+}
+
 /** Collects frames, each behind its length, into one buffer, so that a burst becomes one write. */
 export class FrameBatch {
   private buffer: Uint8Array;
