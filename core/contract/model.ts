@@ -123,6 +123,8 @@ export const MachineConfig = z.object({
   drives: z.array(DriveConfig).max(1),
   /** An image with first settings for the guest (cloud-init), which it sees as a read-only disk. Relative to the machine's folder. */
   seed: z.string().min(1).optional(),
+  /** Who the seed lets in first, so that a person can look it up. The password is theirs alone to remember. */
+  login: z.object({ user: z.string().min(1).max(64) }).optional(),
   adapters: z.array(AdapterConfig).max(4),
 });
 export type MachineConfig = z.infer<typeof MachineConfig>;

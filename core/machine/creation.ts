@@ -89,7 +89,7 @@ export async function planMachine(spec: MachineSpec, context: PlanContext): Prom
     disks: disks.map((disk) => disk.config),
     // Every machine has a drive, so that a disc can be put in later and machines have the same hardware.
     drives: [{ id: "cd0", medium: spec.medium ?? null }],
-    ...(spec.seed === undefined ? {} : { seed: seedFile }),
+    ...(spec.seed === undefined ? {} : { seed: seedFile, login: { user: spec.seed.user } }),
     adapters,
   };
   return {

@@ -1,6 +1,6 @@
 import { createContext, useContext, useSyncExternalStore } from "react";
 import type { HostConnectionState, Preferences } from "../../core/contract/desktop";
-import type { HostInfo, JobInfo, MachineInfo, Notice, TrashEntry } from "../../core/contract/model";
+import type { GuestSystem, HostInfo, JobInfo, MachineInfo, Notice, TrashEntry } from "../../core/contract/model";
 import type { HostStore } from "./store";
 
 /** The window's one store, put here by `app/`. */
@@ -38,6 +38,12 @@ export function useJobs(): readonly JobInfo[] {
 export function useHost(): HostInfo | undefined {
   const { host } = useStore();
   return useSyncExternalStore(host.subscribe, host.get);
+}
+
+/** The systems a guest may be; empty until they have come. */
+export function useSystems(): readonly GuestSystem[] {
+  const { systems } = useStore();
+  return useSyncExternalStore(systems.subscribe, systems.get);
 }
 
 export function useTrash(): readonly TrashEntry[] {

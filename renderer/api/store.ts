@@ -1,5 +1,5 @@
 import type { HostConnectionState, Preferences } from "../../core/contract/desktop";
-import type { HostInfo, JobInfo, MachineInfo, Notice, TrashEntry } from "../../core/contract/model";
+import type { GuestSystem, HostInfo, JobInfo, MachineInfo, Notice, TrashEntry } from "../../core/contract/model";
 import type { HostEvent } from "../../core/contract/procedures";
 import { call, CallError } from "./client";
 import { Observable } from "./observable";
@@ -17,6 +17,8 @@ export class HostStore {
   readonly host = new Observable<HostInfo | undefined>(undefined);
   /** Undefined until the first list has arrived: that is not the same as no machines. */
   readonly machines = new Observable<ReadonlyMap<string, MachineInfo> | undefined>(undefined);
+  /** The table of guest systems; empty until it has arrived. */
+  readonly systems = new Observable<readonly GuestSystem[]>([]);
   readonly jobs = new Observable<readonly JobInfo[]>([]);
   readonly trash = new Observable<readonly TrashEntry[]>([]);
   readonly notices = new Observable<readonly Notice[]>([]);
@@ -87,6 +89,7 @@ export class HostStore {
       await Promise.all([
         call("machine.list", {}).then((list) => this.machines.set(new Map(list.map((machine) => [machine.id, machine])))),
         call("host.info", {}).then((host) => this.host.set(host)),
+        call("host.systems", {}).then((systems) => this.systems.set(systems)),
         call("job.list", {}).then((jobs) => this.jobs.set(jobs.reduce(withJob, [] as readonly JobInfo[]))),
         call("trash.list", {}).then((entries) => this.trash.set(entries)),
       ]);

@@ -3,11 +3,12 @@ import { useState } from "react";
 import type { AcceleratorInfo, MachineConfig, MachineInfo } from "../../../core/contract/model";
 import { refusal } from "../../../core/contract/states";
 import { call, desktop } from "../../api/client";
+import { useSystems } from "../../api/hooks";
 import { Button } from "../../ui/Button";
 import { formatBytes } from "../../ui/format";
 import { Toggle } from "../../ui/Toggle";
 import { attempt, toasts } from "../../ui/toasts";
-import { agentText, attachmentText, disksText, engineName, fileName, guestName, hardwareText, networkColours, networkNames, originText } from "./describe";
+import { agentText, attachmentText, disksText, engineName, fileName, guestName, hardwareText, loginText, networkColours, networkNames, originText, systemText } from "./describe";
 import { GuestMemory } from "./GuestMemory";
 import { LatestEvents } from "./LatestEvents";
 import { Preview } from "./Preview";
@@ -72,11 +73,16 @@ function Soil({ machine, config }: { machine: MachineInfo; config: MachineConfig
 
 function Facts({ machine }: { machine: MachineInfo }) {
   const { config, engine, guest } = machine;
+  const systems = useSystems();
   const drive = config?.drives[0];
+  const system = config && systemText(config, systems);
+  const login = config && loginText(config);
   return (
     <dl className="kv">
       {config && <Fact name="Guest">{guestName(machine)}</Fact>}
       {guest.hostname !== undefined && <Fact name="Host name"><span className="mono">{guest.hostname}</span></Fact>}
+      {system !== undefined && <Fact name="System">{system}</Fact>}
+      {login !== undefined && <Fact name="First login"><span className="selectable">{login}</span></Fact>}
       {engine && (
         <Fact name="Engine">
           {engineName(engine)}

@@ -1,4 +1,4 @@
-import type { AdapterConfig, AdapterModel, Chipset, DiskBus, EngineInfo, FirmwareKind, GuestInfo, MachineConfig, MachineInfo, NetworkMode, PauseReason } from "../../../core/contract/model";
+import type { AdapterConfig, AdapterModel, Chipset, DiskBus, EngineInfo, FirmwareKind, GuestInfo, GuestSystem, MachineConfig, MachineInfo, NetworkMode, PauseReason } from "../../../core/contract/model";
 import { formatBytes, formatMiB, formatWhen, plural } from "../../ui/format";
 
 export const pauseReasons: Readonly<Record<PauseReason, string>> = {
@@ -70,6 +70,18 @@ export function guestName(machine: MachineInfo): string {
     case undefined:
       return "unknown";
   }
+}
+
+/** The guest system by its name in the table; one that the table does not know (any more) by its id. */
+export function systemText({ system }: MachineConfig, systems: readonly GuestSystem[]): string | undefined {
+  return systems.find(({ id }) => id === system)?.label ?? system;
+}
+
+/** How to log in for the first time, as far as Terrarium has to do with it. */
+export function loginText({ boot, seed, login }: MachineConfig): string | undefined {
+  if (boot.kind === "starter") return "root, without a password";
+  if (seed === undefined) return undefined;
+  return login === undefined ? "as set up with cloud-init" : `${login.user}, with the password or key given for it`;
 }
 
 const agents: Readonly<Record<GuestInfo["agent"], string>> = {

@@ -2,7 +2,7 @@ import { Check } from "@phosphor-icons/react/dist/csr/Check";
 import { useEffect, useMemo, useRef, useState } from "react";
 import type { Finding, GuestSystem, JobInfo } from "../../../core/contract/model";
 import { call, desktop } from "../../api/client";
-import { useHost, useJobs, useMachines } from "../../api/hooks";
+import { useHost, useJobs, useMachines, useSystems } from "../../api/hooks";
 import { Button } from "../../ui/Button";
 import { Modal } from "../../ui/Modal";
 import { confirm } from "../../ui/confirm";
@@ -193,22 +193,6 @@ function stepNote(step: StepName, draft: Draft): string {
     case "review":
       return "";
   }
-}
-
-/** The systems that can be chosen from; empty until they have come. */
-function useSystems(): readonly GuestSystem[] {
-  const [systems, setSystems] = useState<readonly GuestSystem[]>([]);
-  useEffect(() => {
-    let current = true;
-    void attempt(async () => {
-      const found = await call("host.systems", {});
-      if (current) setSystems(found);
-    });
-    return () => {
-      current = false;
-    };
-  }, []);
-  return systems;
 }
 
 /** What the host says about the draft, asked again shortly after it changed; `checked` says whether that is about the draft as it is. */

@@ -28,6 +28,14 @@ describe("planMachine", () => {
     expect(config.adapters[0]?.mac).toMatch(/^52:54:00(:[0-9a-f]{2}){3}$/);
   });
 
+  it("keeps who logs in first, and neither the password nor the keys", async () => {
+    const seed = { user: "ada", password: "secret words", authorizedKeys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9 ada@garden"] };
+    const { config } = await planMachine(specOf({ boot: { kind: "firmware", order: "disk" }, seed }), context);
+    expect(MachineConfig.parse(config)).toMatchObject({ seed: "seed/seed.iso", login: { user: "ada" } });
+    expect(JSON.stringify(config)).not.toMatch(/secret|AAAAC3/);
+    expect((await planMachine(specOf({}), context)).config).not.toHaveProperty("login");
+  });
+
   it("makes sparse disks and complete copies", async () => {
     const image = join(folder.path, "image");
     await writeFile(image, Buffer.concat([mbrDisk(1024 * 1024), Buffer.from("odd end")]));

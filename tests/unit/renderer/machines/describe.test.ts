@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { fileName, guestName, rowNote } from "../../../../renderer/features/machines/describe";
-import { fakeMachine } from "../../../support/fakeDesktop";
+import type { MachineConfig } from "../../../../core/contract/model";
+import { fileName, guestName, loginText, rowNote, systemText } from "../../../../renderer/features/machines/describe";
+import { fakeMachine, fakeSystems } from "../../../support/fakeDesktop";
 
 describe("a machine's row", () => {
   const now = Date.now();
@@ -27,6 +28,22 @@ describe("facts of a machine", () => {
     expect(guestName(fakeMachine("a", { guest: { agent: "answering", os: "Debian 12", addresses: [] } }))).toBe("Debian 12");
     expect(guestName(fakeMachine("a", { config: { boot: { kind: "kernel", kernel: "/boot/vmlinuz-6.1", cmdline: "" } } }))).toBe("Linux kernel vmlinuz-6.1");
     expect(guestName({ ...fakeMachine("a"), config: undefined })).toBe("unknown");
+  });
+
+  it("names the system as the table does, and by its id when the table does not know it", () => {
+    expect(systemText(fakeMachine("a", { config: { system: "debian-12-i386" } }).config!, fakeSystems)).toBe("Debian 12 (32-bit)");
+    expect(systemText(fakeMachine("a", { config: { system: "plan-9" } }).config!, fakeSystems)).toBe("plan-9");
+    expect(systemText(fakeMachine("a").config!, fakeSystems)).toBeUndefined();
+  });
+
+  it("tells how to log in first, where Terrarium has to do with it", () => {
+    const boot = { kind: "firmware", order: "disk" } as const;
+    const of = (config: Partial<MachineConfig>) => loginText(fakeMachine("a", { config }).config!);
+    expect(of({})).toBe("root, without a password");
+    expect(of({ boot, seed: "seed/seed.iso", login: { user: "ada" } })).toBe("ada, with the password or key given for it");
+    // Made before the user's name was kept.
+    expect(of({ boot, seed: "seed/seed.iso" })).toBe("as set up with cloud-init");
+    expect(of({ boot })).toBeUndefined();
   });
 
   it("takes the last part of a path of either kind", () => {

@@ -42,6 +42,8 @@ async function show(machine: MachineInfo, tab: MachineTab): Promise<FakeDesktop>
 
 const until = <T,>(condition: () => T): Promise<T> => vi.waitFor(condition, 10_000);
 const page = (): string => document.body.textContent ?? "";
+/** What stands beside a term among the facts. */
+const fact = (term: string): string | null | undefined => [...document.querySelectorAll("dt")].find((element) => element.textContent === term)?.nextElementSibling?.textContent;
 const called = (desktop: FakeDesktop, name: string) => desktop.calls.filter((entry) => entry.name === name).map(({ input }) => input);
 
 function button(name: string): HTMLElement {
@@ -76,6 +78,17 @@ describe("the overview", () => {
     await show(qemuMachine(), "overview");
     await until(() => expect(page()).toContain("QEMU 7.2.18"));
     for (const words of ["TCG (software)", "slow", "KVM does not work here.", "Switch nested virtualization on."]) expect(page()).toContain(words);
+  });
+
+  it("tells the system and the first login of a machine that was made from a cloud image", async () => {
+    await show(qemuMachine({ config: { boot: { kind: "firmware", order: "disk" }, system: "debian-12-amd64", seed: "seed/seed.iso", login: { user: "ada" } } }), "overview");
+    await until(() => expect(fact("System")).toBe("Debian 12"));
+    expect(fact("First login")).toBe("ada, with the password or key given for it");
+    root?.unmount();
+    document.body.replaceChildren();
+    await show(qemuMachine(), "overview");
+    await until(() => expect(fact("First login")).toBe("root, without a password"));
+    expect(fact("System")).toBeUndefined();
   });
 
   it("says nothing of slowness where the accelerator works or there is none", async () => {
