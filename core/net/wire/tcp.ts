@@ -67,7 +67,7 @@ function readOptions(bytes: Uint8Array, from: number, end: number): TcpOptions {
     if (kind === Option.mss && length === 4) options.mss = read16(bytes, at + 2);
     else if (kind === Option.windowScale && length === 3) options.windowScale = Math.min(bytes[at + 2] ?? 0, maxWindowScale);
     else if (kind === Option.sackPermitted && length === 2) options.sackPermitted = true;
-    else if (kind === Option.sack && (length - 2) % 8 === 0) options.sack = readSack(bytes, at + 2, at + length);
+    else if (kind === Option.sack && length > 2 && (length - 2) % 8 === 0) options.sack = readSack(bytes, at + 2, at + length);
     else if (kind === Option.timestamps && length === 10) options.timestamps = { value: read32(bytes, at + 2), echo: read32(bytes, at + 6) };
     at += length;
   }
@@ -82,15 +82,28 @@ function readSack(bytes: Uint8Array, from: number, end: number): [number, number
   return blocks;
 }
 
-/** How many bytes the header takes with these options, a multiple of four. At most three SACK blocks fit beside timestamps. */
+/** The longest header there can be: its length counts words, in four bits. */
+const maxTcpHeaderBytes = 60;
+
+/** How many bytes the header takes with these options, a multiple of four. SACK blocks that do not fit beside the others are left out: three fit beside timestamps. */
 export function tcpHeaderLength(options: TcpOptions): number {
-  let length = 0;
+  const blocks = sackBlocksThatFit(options);
+  return otherOptionsEnd(options) + (blocks > 0 ? 4 + 8 * blocks : 0);
+}
+
+/** Where options other than SACK end, counted from the begin of the header. */
+function otherOptionsEnd(options: TcpOptions): number {
+  let length = tcpHeaderBytes;
   if (options.mss !== undefined) length += 4;
   if (options.windowScale !== undefined) length += 4;
   if (options.sackPermitted) length += 4;
   if (options.timestamps !== undefined) length += 12;
-  if (options.sack !== undefined && options.sack.length > 0) length += 4 + 8 * options.sack.length;
-  return tcpHeaderBytes + length;
+  return length;
+}
+
+function sackBlocksThatFit(options: TcpOptions): number {
+  if (options.sack === undefined) return 0;
+  return Math.min(options.sack.length, (maxTcpHeaderBytes - otherOptionsEnd(options) - 4) >>> 3);
 }
 
 /** What a header is written from. */
@@ -145,15 +158,15 @@ function writeOptions(bytes: Uint8Array, from: number, options: TcpOptions): voi
     write32(bytes, at + 8, options.timestamps.echo);
     at += 12;
   }
-  if (options.sack !== undefined && options.sack.length > 0) {
-    write16(bytes, at, (Option.none << 8) | Option.none);
-    write16(bytes, at + 2, (Option.sack << 8) | (2 + 8 * options.sack.length));
-    at += 4;
-    for (const [left, right] of options.sack) {
-      write32(bytes, at, left);
-      write32(bytes, at + 4, right);
-      at += 8;
-    }
+  const blocks = sackBlocksThatFit(options);
+  if (blocks === 0 || options.sack === undefined) return;
+  write16(bytes, at, (Option.none << 8) | Option.none);
+  write16(bytes, at + 2, (Option.sack << 8) | (2 + 8 * blocks));
+  at += 4;
+  for (const [left, right] of options.sack.slice(0, blocks)) {
+    write32(bytes, at, left);
+    write32(bytes, at + 4, right);
+    at += 8;
   }
 }
 

@@ -39,6 +39,7 @@ export function writeUdp(bytes: Uint8Array, at: number, end: number, source: Ipv
   write16(bytes, at + 6, sum === 0 ? 0xffff : sum);
 }
 
+/** Of the datagram in [at, end), which is as long as its header says. One without a checksum counts as right. */
 export function udpChecksumHolds(bytes: Uint8Array, at: number, end: number, source: Ipv4Address, destination: Ipv4Address): boolean {
   return read16(bytes, at + 6) === 0 || checksum(bytes, at, end, pseudoHeaderSum(source, destination, IpProtocol.udp, end - at)) === 0;
 }
