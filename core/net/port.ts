@@ -18,7 +18,8 @@ export type DropReason =
   | "queue-full" // the other side does not read as fast as frames come
   | "no-peer" // nobody is connected, or the cable is pulled
   | "malformed" // too short, too long, or a source address that no station can have
-  | "mac-policy" // a source address that is not the adapter's
+  | "mac-policy" // a source address that is not the adapter's, or is ours
+  | "reserved" // to a group that no bridge passes on
   | "rate-limit"
   | "condition"; // a pretended bad line
 
