@@ -428,7 +428,7 @@ export const HostInfo = z.object({
   engines: z.array(EngineInfo),
   starter: StarterInfo,
   /** The modes an adapter can be attached with today, on this host. */
-  networkModes: z.array(z.object({ mode: NetworkMode, available: z.boolean(), reason: z.string().optional() })),
+  networkModes: z.array(z.object({ mode: NetworkMode, available: z.boolean(), reason: z.string().optional(), remedy: z.string().optional() })),
 });
 export type HostInfo = z.infer<typeof HostInfo>;
 

@@ -14,6 +14,8 @@ import {
   TrashEntry,
   UsageReport,
 } from "./model";
+import { NetworkInfo } from "./network";
+import { networkProcedures } from "./networkProcedures";
 import { procedure } from "./procedure";
 
 const nothing = z.object({}).strict();
@@ -73,6 +75,8 @@ export const procedures = {
   ),
   "machine.log": procedure("The end of one of a machine's logs.", z.object({ id: MachineId, log: z.enum(["engine", "serial0", "events"]), maxBytes: z.number().int().positive().max(1 << 20).default(65_536) }), z.object({ text: z.string(), truncated: z.boolean() })),
 
+  ...networkProcedures,
+
   "job.list": procedure("Jobs that run, and those that ended lately.", nothing, z.array(JobInfo)),
   "job.cancel": procedure("Cancels a job. What it had begun is undone.", z.object({ id: z.string() }), done),
   "job.wait": procedure("Answers when the job has ended, with how.", z.object({ id: z.string() }), JobInfo),
@@ -103,6 +107,8 @@ export const HostEvent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("job"), job: JobInfo }),
   z.object({ type: z.literal("trash"), entries: z.array(TrashEntry) }),
   z.object({ type: z.literal("host"), host: HostInfo }),
+  /** Named networks came, went or changed, or how they are doing. */
+  z.object({ type: z.literal("networks"), networks: z.array(NetworkInfo) }),
   z.object({ type: z.literal("notice"), notice: Notice }),
 ]);
 export type HostEvent = z.infer<typeof HostEvent>;

@@ -8,9 +8,12 @@ import type { BootConfig, DiskSpec, EngineInfo, Finding, HostInfo, MachineConfig
 import { allocatedBytes } from "../storage/sparseCopy";
 import { errno, isMissing } from "../storage/fileErrors";
 import { asksForHelp, refusedArgument } from "../engine/extraArguments";
+import { NetworkName, type Attachment, type NetworkConfig } from "../contract/network";
+import { isNamed } from "./fabricState";
 import { comparable } from "./folderName";
 import type { HostFacts } from "./hostFacts";
 import type { RegisteredMachine } from "./machineFolders";
+import { modeWords } from "./networkPlan";
 import { inspectFile, judgeImage, type Purpose } from "./media";
 import { kindOfChange, patched } from "./settings";
 import type { Starter } from "./starter";
@@ -26,6 +29,7 @@ export interface CheckContext {
   readonly machines: readonly RegisteredMachine[];
   readonly starter: Starter;
   readonly networkModes: HostInfo["networkModes"];
+  readonly networks: readonly NetworkConfig[];
   /** Images can be copied into another format. */
   readonly canConvert: boolean;
   /** The engine that would run a machine. May throw TerrariumError when there is none. */
@@ -361,12 +365,25 @@ function checkAdapters(findings: Findings, adapters: MachineSpec["adapters"], en
   for (const [index, { attachment, mac }] of adapters.entries()) {
     const field = `adapters.${index}`;
     const mode = networkModes.find((entry) => entry.mode === attachment.mode);
-    if (mode && !mode.available) findings.error(field, "unavailable", `The network mode "${attachment.mode}" cannot be used: ${mode.reason ?? "it is not available on this computer."}`, "Choose another mode for this adapter.");
+    if (mode && !mode.available) findings.error(field, "unavailable", `The network mode "${attachment.mode}" cannot be used: ${mode.reason ?? "it is not available on this computer."}`, mode.remedy ?? "Choose another mode for this adapter.");
     else if (named.includes(attachment.mode) && attachment.network === undefined) findings.error(field, "invalid-input", `The network mode "${attachment.mode}" needs the name of a network.`, "Name the network.");
+    else if (isNamed(attachment)) checkNetwork(findings, field, attachment);
     if (mac === undefined) continue;
     const holder = machines.find((machine) => machine.id !== machineId && machine.config?.adapters.some((adapter) => adapter.mac === mac));
     if (holder) findings.warning(field, "invalid-input", `"${holder.name}" has an adapter with the same address ${mac}; on one network they would disturb each other.`, "Leave the address out, and a new one is made.");
     if (seen.has(mac)) findings.error(field, "invalid-input", `Two adapters have the address ${mac}.`, "Leave the address out, and a new one is made.");
     seen.add(mac);
+  }
+}
+
+/** The network is there and is one of that kind. An internal network is made when somebody is attached to it. */
+function checkNetwork(findings: Findings, field: string, { mode, network: name = "" }: Attachment): void {
+  const { networks } = findings.context;
+  const found = networks.find((network) => comparable(network.name) === comparable(name));
+  if (found && found.mode !== mode) findings.error(field, "invalid-input", `The network ${found.name} is ${modeWords[found.mode]}.`, `Attach the adapter to ${found.mode}:${found.name}.`);
+  else if (!found && mode === "internal" && !NetworkName.safeParse(name).success) findings.error(field, "invalid-input", `A network cannot be called "${name}".`, "A network's name has 1 to 32 letters, digits, spaces, dots, - and _.");
+  else if (!found && mode !== "internal") {
+    const others = networks.filter((network) => network.mode === mode).map((network) => network.name);
+    findings.error(field, "not-found", `There is no network "${name}".`, others.length === 0 ? `Make it first: terrarium network create "${name}" --mode ${mode}` : `There are: ${others.join(", ")}.`);
   }
 }

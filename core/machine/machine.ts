@@ -77,6 +77,10 @@ export class Machine {
     return this.blueprint.config;
   }
 
+  get state(): MachineState {
+    return this.standing.state;
+  }
+
   get isLive(): boolean {
     return this.standing.isLive;
   }
@@ -446,10 +450,6 @@ export class Machine {
     this.blueprint.heldBy = saved ? (await state.facts())?.engine : undefined;
     this.enter(saved ? "saved" : this.standing.problem ? "crashed" : "off");
     void this.measure();
-  }
-
-  private get state(): MachineState {
-    return this.standing.state;
   }
 
   private enter(state: MachineState, reason?: PauseReason): void {

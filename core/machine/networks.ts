@@ -9,7 +9,7 @@ import { writeFileAtomically, type FaultHook } from "../storage/atomicFile";
 import { fileError, isMissing } from "../storage/fileErrors";
 import { comparable } from "./folderName";
 import type { HostNetwork } from "./hostNetworks";
-import { collision, freeSubnet, modeWords, requireSound, usedByHost, usedByNetworks } from "./networkPlan";
+import { collision, freeSubnet, requireSound, usedByHost, usedByNetworks } from "./networkPlan";
 
 /*
  * `networks.json`: the named networks of a home. People may edit it by hand, so it is read again before anything is
@@ -276,6 +276,7 @@ function changedBy(before: NetworkConfig, { subnet, dhcp, domain, mtu, nat }: Ne
   }
   // A range of the old subnet means nothing in the new one.
   if (after.subnet !== before.subnet && dhcp === undefined) after.dhcp = { ...after.dhcp, range: undefined };
-  if (nat && before.mode !== "nat-network") throw new TerrariumError("invalid-input", `The network ${before.name} is ${modeWords[before.mode]} and has no NAT.`, "Leave its settings out.");
-  return after;
+  const parsed = NetworkConfig.safeParse(after);
+  if (!parsed.success) throw new TerrariumError("invalid-input", `The network ${before.name} cannot be changed so: ${parsed.error.issues[0]?.message ?? "the settings do not fit"}.`);
+  return parsed.data;
 }

@@ -8,6 +8,7 @@ import type { Log } from "../base/log";
 import type { EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, toErrorData } from "../contract/errors";
 import { leastGuestMemoryMiB, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type MachinePatch, type Notice } from "../contract/model";
+import type { networkProcedures } from "../contract/networkProcedures";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
 import { doctorChecks } from "../engine/qemuHost";
 import { v86Info } from "../engine/v86Argv";
@@ -25,6 +26,8 @@ import { chordsForText, keyName } from "./keyboard";
 import { Machine } from "./machine";
 import type { RegisteredMachine } from "./machineFolders";
 import { inspectFile } from "./media";
+import { networkCalls } from "./networkCalls";
+import { Networking } from "./networking";
 import { Registry } from "./registry";
 import { machineRunDir } from "./runDir";
 import type { Runtime } from "./runtime";
@@ -39,18 +42,13 @@ const keyHoldMs = 40;
 /** How long a command waits for an agent that has not answered so far, milliseconds. */
 const agentLimitMs = 5000;
 
-const noNetworksYet = "Networks come with a later version of Terrarium. Until then machines have no cable plugged in.";
-const networkModes: HostInfo["networkModes"] = [
-  { mode: "none", available: true },
-  ...(["nat", "nat-network", "internal", "host-only", "bridged"] as const).map((mode) => ({ mode, available: false, reason: noNetworksYet })),
-];
-
 /** The host service: every procedure of the contract, over the machines of one home. */
 export class Service {
   private readonly machines = new Map<string, Machine>();
   private readonly registry: Registry;
   private readonly jobs: Jobs;
   private readonly equipment: Equipment;
+  private readonly networking: Networking;
   private readonly surroundings: Surroundings;
   private readonly clock: Clock = systemClock();
   private readonly edits: FolderWatch;
@@ -74,12 +72,14 @@ export class Service {
     this.equipment = new Equipment(home, runtime, this.jobs, log);
     this.edits = new FolderWatch(this.clock, log, (id) => this.didEdit(id));
     this.registry = new Registry({ machinesDir: home.machinesDir, trashDir: home.trashDir, keptDisksDir: home.keptDisksDir, log: log.child("registry"), now: () => this.clock.now() });
+    this.networking = new Networking({ home: home.path, log, machines: () => [...this.machines.values()] });
     this.surroundings = this.makeSurroundings();
+    this.handlers = { ...this.ownHandlers, ...networkCalls(this.networking, { set: (id, patchOf) => this.set(id, patchOf) }) };
   }
 
   /** Reads the home and takes over the machines that live. */
   async open(): Promise<void> {
-    await this.registry.open();
+    await Promise.all([this.registry.open(), this.networking.open()]);
     this.equipment.engines.onDidChange(() => this.didFindEngines());
     // Nobody waits for this but who needs it: the first look after the computer has started takes a second or two.
     void this.equipment.lookForQemu();
@@ -93,6 +93,7 @@ export class Service {
       else this.tellTrash();
     });
     this.jobs.onDidChange((job) => this.didChangeJob(job));
+    this.networking.onDidChange(() => this.eventEmitter.fire({ type: "networks", networks: this.networking.list() }));
     void this.equipment.states?.removeStale();
   }
 
@@ -135,12 +136,15 @@ export class Service {
     await Promise.all([this.recovering, this.releasing]);
     await Promise.all([...this.machines.values()].map((machine) => machine.release()));
     this.machines.clear();
+    this.networking.dispose();
     this.jobs.dispose();
     this.eventEmitter.dispose();
     this.stopEmitter.dispose();
   }
 
-  private readonly handlers: Handlers = {
+  private readonly handlers: Handlers;
+
+  private readonly ownHandlers: Omit<Handlers, keyof typeof networkProcedures> = {
     "host.info": () => this.hostInfo(),
     "host.doctor": async () => {
       await Promise.all([this.equipment.readStarter(), this.equipment.lookForQemu(true)]);
@@ -258,6 +262,7 @@ export class Service {
     this.machines.set(registered.id, machine);
     this.edits.follow(registered.id, registered.folder);
     machine.onDidChange(() => {
+      this.networking.machinesChanged();
       if (this.machines.get(machine.id) === machine) this.eventEmitter.fire({ type: "machine", machine: machine.info() });
     });
     return machine;
@@ -289,6 +294,7 @@ export class Service {
     const machine = this.machines.get(id);
     if (machine) this.releasing = Promise.all([this.releasing, machine.release()]).then(() => undefined);
     if (this.machines.delete(id)) this.eventEmitter.fire({ type: "machineRemoved", id });
+    this.networking.machinesChanged();
   }
 
   /** Somebody has edited the machine's file. One that runs keeps to what it was started with; a start reads the file anyway. */
@@ -302,6 +308,7 @@ export class Service {
     const context = await this.checkContext();
     const refused = firstError(await checkSpec(spec, context));
     if (refused) throw refused;
+    await this.networking.registry.createInternal(spec.adapters.map(({ attachment }) => attachment));
     const id = this.registry.newId();
     const planned = await planMachine(spec, { id, now: this.clock.now(), macs: this.registry.macs(), images: this.equipment.imageTools(this.equipment.engines.resolve(spec as EngineNeeds)) });
     const config = this.equipment.fixed(planned.config);
@@ -322,6 +329,7 @@ export class Service {
       const kind = requireChange(machine, config, patch, engine);
       const refused = firstError(await checkPatch({ ...registered, config }, patch, context));
       if (refused) throw refused;
+      if (patch.adapters) await this.networking.registry.createInternal(patch.adapters.map(({ attachment }) => attachment));
       await changeMachine(machine, config, patch, kind, { engine, images: this.equipment.imageTools(engine), save: async (next) => void (await this.registry.update(id, this.equipment.fixed(next))) });
     });
     return machine.info();
@@ -362,7 +370,7 @@ export class Service {
 
   private async hostInfo(): Promise<HostInfo> {
     const facts = await readHostFacts(this.home.path);
-    return { version: this.runtime.version, home: this.home.path, servedBy: this.servedBy, pid: process.pid, ...facts, engines: this.equipment.engines.list(), starter: this.equipment.starter.info, networkModes };
+    return { version: this.runtime.version, home: this.home.path, servedBy: this.servedBy, pid: process.pid, ...facts, engines: this.equipment.engines.list(), starter: this.equipment.starter.info, networkModes: this.networking.modes() };
   }
 
   private async checkContext(): Promise<CheckContext> {
@@ -377,7 +385,8 @@ export class Service {
       facts: await readHostFacts(this.home.path),
       machines: this.registry.list(),
       starter,
-      networkModes,
+      networkModes: this.networking.modes(),
+      networks: this.networking.registry.list(),
       beyondBuiltIn: (machine) => engines.beyondBuiltIn(machine),
       resolveEngine: (machine) => engines.resolve(machine).info,
     };
@@ -422,6 +431,7 @@ export class Service {
       checkStart: async (machine, config) => {
         const refused = firstError(await checkStart({ ...machine, config }, await this.contextNow()));
         if (refused) throw refused;
+        await this.networking.registry.createInternal(config.adapters.map(({ attachment }) => attachment));
       },
       notify: (notice) => this.notify(notice),
       prepareForNextTime: (config) => equipment.prepareForNextTime(config),

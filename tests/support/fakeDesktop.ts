@@ -4,6 +4,7 @@ import type { ErrorData } from "../../core/contract/errors";
 import { AdapterConfig, type DoctorCheck, type EngineInfo, type FileInspection, type Finding, type GuestSystem, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type TrashEntry, type UsageReport } from "../../core/contract/model";
 import type { HostEvent, ProcedureInput, ProcedureName, ProcedureOutput, StreamRequest } from "../../core/contract/procedures";
 import { isLive, refusal, type MachineCommand } from "../../core/contract/states";
+import { FakeNetworks } from "./fakeNetworks";
 
 /*
  * A desktop in memory, for tests of the windows: it keeps machines in a list, moves them between states as the real
@@ -260,7 +261,17 @@ export class FakeDesktop implements DesktopApi {
     return job;
   }
 
+  readonly networks = new FakeNetworks({
+    machine: (id) => this.machine(id),
+    update: (id, part) => this.update(id, part),
+    announce: (event) => this.announce(event),
+    refuse: (code, message) => {
+      throw new Refusal({ code, message });
+    },
+  });
+
   private readonly handlers: Handlers = {
+    ...this.networks.handlers,
     "host.info": () => this.host,
     "host.doctor": () => this.doctor,
     "host.systems": () => this.systems,

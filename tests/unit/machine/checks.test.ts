@@ -32,8 +32,10 @@ beforeEach(async () => {
     networkModes: [
       { mode: "none", available: true },
       { mode: "internal", available: true },
+      { mode: "host-only", available: true },
       { mode: "bridged", available: false, reason: "It comes with a later version." },
     ],
+    networks: [{ name: "desk", mode: "host-only", subnet: "192.168.56.0/24", dhcp: { enabled: true, reservations: [] } }],
     beyondBuiltIn: (machine) => engines.beyondBuiltIn(machine),
     resolveEngine: (machine): EngineInfo => engines.resolve(machine).info,
   };
@@ -162,6 +164,13 @@ describe("checkSpec", () => {
     await expectFinding({ adapters: [{ attachment: { mode: "none" } }, { attachment: { mode: "internal" } }] }, "adapters.1", "invalid-input");
     const mac = "52:54:00:aa:bb:cc";
     await expectFinding({ adapters: [{ attachment: { mode: "none" }, mac }, { attachment: { mode: "none" }, mac }] }, "adapters.1", "invalid-input");
+  });
+
+  it("finds networks that are not there or are of another kind; an internal one may come to be", async () => {
+    expect((await expectFinding({ adapters: [{ attachment: { mode: "host-only", network: "attic" } }] }, "adapters.0", "not-found")).remedy).toBe("There are: desk.");
+    expect((await expectFinding({ adapters: [{ attachment: { mode: "internal", network: "desk" } }] }, "adapters.0", "invalid-input")).remedy).toContain("host-only:desk");
+    await expectFinding({ adapters: [{ attachment: { mode: "internal", network: "a:b" } }] }, "adapters.0", "invalid-input");
+    expect(await check({ disks: [{ sizeBytes: 512 }], adapters: [{ attachment: { mode: "internal", network: "new" } }, { attachment: { mode: "host-only", network: "Desk" } }] })).toEqual([]);
   });
 
   it("warns of a machine that has nothing to start from", async () => {
