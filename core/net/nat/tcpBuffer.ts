@@ -1,0 +1,127 @@
+/**
+ * Memory for bytes on their way, in pieces of one size that are taken when there is something to keep and given back when
+ * there is not: a thousand connections that are silent hold none.
+ */
+export const chunkBytes = 32_768;
+
+/** Beyond this share of the pool connections make do with little. */
+const pressedShare = 0.5;
+
+export class ChunkPool {
+  private readonly free: Uint8Array[] = [];
+  private used = 0;
+
+  /**
+   * @param limitBytes what all connections together may hold
+   * @param keepBytes how much of it stays allocated when nobody needs it
+   * @param allocate where the pieces come from; an event loop of our own puts them where the kernel finds them
+   */
+  constructor(
+    private readonly limitBytes = 256 * 1024 * 1024,
+    private readonly keepBytes = 8 * 1024 * 1024,
+    private readonly allocate: () => Uint8Array = () => new Uint8Array(chunkBytes),
+  ) {}
+
+  /** How much is held by connections, bytes. */
+  get usedBytes(): number {
+    return this.used * chunkBytes;
+  }
+
+  get pressed(): boolean {
+    return this.usedBytes > this.limitBytes * pressedShare;
+  }
+
+  /** A piece of `chunkBytes`; undefined when all are in use. */
+  take(): Uint8Array | undefined {
+    if ((this.used + 1) * chunkBytes > this.limitBytes) return undefined;
+    this.used++;
+    return this.free.pop() ?? this.allocate();
+  }
+
+  give(chunk: Uint8Array): void {
+    this.used--;
+    if (this.free.length * chunkBytes < this.keepBytes) this.free.push(chunk);
+  }
+}
+
+/**
+ * A part of a stream in pieces from a pool, addressed by the position in the stream. It need not be without gaps: what
+ * comes out of order is put where it belongs. Which bytes are valid is its owner's knowledge.
+ */
+export class StreamBuffer {
+  private readonly chunks: (Uint8Array | undefined)[] = [];
+  /** The number of the first chunk, counted from the stream's begin. */
+  private firstChunk = 0;
+  /** Behind the last byte that was put. */
+  private end = 0;
+
+  constructor(private readonly pool: ChunkPool) {}
+
+  /** The chunk that holds `position`, to write into directly (then say so by `wrote`); undefined when the pool is empty. */
+  chunkAt(position: number): Uint8Array | undefined {
+    const number = Math.floor(position / chunkBytes);
+    if (this.chunks.length === 0) this.firstChunk = number;
+    for (; number < this.firstChunk; this.firstChunk--) this.chunks.unshift(undefined);
+    const index = number - this.firstChunk;
+    while (this.chunks.length <= index) this.chunks.push(undefined);
+    return (this.chunks[index] ??= this.pool.take());
+  }
+
+  wrote(end: number): void {
+    if (end > this.end) this.end = end;
+  }
+
+  /** Copies [at, end) to `position`. False when the pool is empty: then what was copied counts for nothing. */
+  put(position: number, bytes: Uint8Array, at: number, end: number): boolean {
+    let to = position;
+    for (let from = at; from < end; ) {
+      const chunk = this.chunkAt(to);
+      if (!chunk) return false;
+      const offset = to % chunkBytes;
+      const count = Math.min(chunkBytes - offset, end - from);
+      chunk.set(bytes.subarray(from, from + count), offset);
+      from += count;
+      to += count;
+    }
+    this.wrote(to);
+    return true;
+  }
+
+  copy(position: number, count: number, target: Uint8Array, at: number): void {
+    for (let from = position, to = at, left = count; left > 0; ) {
+      const chunk = this.chunks[Math.floor(from / chunkBytes) - this.firstChunk];
+      if (!chunk) throw new Error("bytes were asked for that the buffer does not hold");
+      const offset = from % chunkBytes;
+      const piece = Math.min(chunkBytes - offset, left);
+      target.set(offset === 0 && piece === chunkBytes ? chunk : chunk.subarray(offset, offset + piece), to);
+      from += piece;
+      to += piece;
+      left -= piece;
+    }
+  }
+
+  /** The bytes from `position` on that lie in one piece, at most up to `until`. */
+  pieceAt(position: number, until: number): { readonly bytes: Uint8Array; readonly at: number; readonly end: number } {
+    const chunk = this.chunks[Math.floor(position / chunkBytes) - this.firstChunk];
+    if (!chunk) throw new Error("bytes were asked for that the buffer does not hold");
+    const at = position % chunkBytes;
+    return { bytes: chunk, at, end: Math.min(chunkBytes, at + (until - position)) };
+  }
+
+  /** Bytes before `position` are not needed any more; when nothing is behind it either, all goes back to the pool. */
+  dropTo(position: number): void {
+    if (position >= this.end) {
+      this.clear();
+      return;
+    }
+    for (const first = Math.floor(position / chunkBytes); this.firstChunk < first && this.chunks.length > 0; this.firstChunk++) {
+      const chunk = this.chunks.shift();
+      if (chunk) this.pool.give(chunk);
+    }
+  }
+
+  clear(): void {
+    for (const chunk of this.chunks) if (chunk) this.pool.give(chunk);
+    this.chunks.length = 0;
+  }
+}
