@@ -49,6 +49,7 @@ export const bundles = [
     options: { ...nodeProcess, define: {}, banner: {} },
   },
   { name: "cli", entries: { cli: "core/cli/main.ts" }, options: nodeProcess },
+  { name: "netHelper", entries: { netHelper: "core/net/link/privileged.ts" }, options: nodeProcess },
   { name: "emulator", entries: { emulator: "core/emulator/main.ts" }, options: nodeProcess },
   {
     name: "emulatorWorker",
