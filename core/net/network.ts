@@ -1,16 +1,21 @@
+import { randomBytes } from "node:crypto";
 import { toDisposable, type Disposable } from "../base/disposable";
 import type { Log } from "../base/log";
 import type { ErrorData } from "../contract/errors";
 import type { ForwardSpec, SegmentSpec } from "./control";
 import { Forwards, type RefusalReason } from "./nat/forwards";
-import { Gateway, type DhcpService, type DnsService, type FragmentService, type TcpService } from "./nat/gateway";
+import { Gateway } from "./nat/gateway";
 import type { HostSockets } from "./nat/hostSockets";
-import type { FlowInfo, IpOutput, NatPolicy } from "./nat/ipOutput";
+import type { FlowInfo } from "./nat/ipOutput";
 import { GuestReach } from "./nat/policy";
+import type { ChunkPool } from "./nat/tcp";
 import type { FramePort } from "./port";
 import type { Reactor } from "./reactor";
+import { DhcpServer, sanitizeHostname, type DhcpLease, type DhcpSettings, type SavedLease } from "./services/dhcp";
+import { DnsForwarder, type MachineNames } from "./services/dns";
+import type { HostResolver } from "./services/hostResolver";
 import { Switch } from "./switch";
-import { inSubnet, isLoopbackIpv4, parseIpv4, parseSubnet, subnetBroadcast, type Ipv4Address, type MacNumber, type Subnet } from "./wire/addresses";
+import { formatIpv4, inSubnet, isLoopbackIpv4, parseIpv4, parseMac, parseSubnet, read16, subnetBroadcast, type Ipv4Address, type MacNumber, type Subnet } from "./wire/addresses";
 
 /** An adapter of a machine, as its network knows it. */
 export interface NetworkAdapter {
@@ -20,21 +25,17 @@ export interface NetworkAdapter {
   readonly hostname?: string | undefined;
 }
 
-export interface Lease {
-  readonly mac: MacNumber;
-  readonly address: Ipv4Address;
-  readonly hostname?: string | undefined;
-  /** Milliseconds since the Unix epoch. */
-  readonly expiresAt: number;
-  readonly reserved: boolean;
-}
-
 /** What a network stands on. */
 export interface NetworkAround {
   readonly reactor: Reactor;
   readonly sockets: HostSockets;
   readonly log: Log;
-  readonly parts: NetworkParts;
+  /** Memory for TCP, shared by all networks. */
+  readonly pool?: ChunkPool | undefined;
+  /** Leases, kept over restarts by the segment's id. */
+  readonly leases: { load(segment: string): readonly SavedLease[]; save(segment: string, leases: readonly SavedLease[]): void };
+  /** Whom the host asks for names. */
+  readonly resolver: HostResolver;
   /** Networks the host is connected to. Asked each time: hosts move. */
   hostNetworks(): readonly Subnet[];
   /** Subnets of the other segments, which this one's guests must not reach through the host. */
@@ -43,14 +44,6 @@ export interface NetworkAround {
   refused(forward: string, reason: RefusalReason): void;
   /** A problem of the network or of one of its forwards began or ended. */
   changed(): void;
-}
-
-/** Makes the services of a gateway. */
-export interface NetworkParts {
-  tcp(around: { readonly sockets: HostSockets; readonly output: IpOutput; readonly policy: NatPolicy; readonly mtu: number }): TcpService;
-  dhcp(spec: SegmentSpec, server: Ipv4Address): DhcpService & { leases(): Lease[] };
-  dns(spec: SegmentSpec, names: (name: string) => readonly Ipv4Address[]): DnsService;
-  fragments(): FragmentService;
 }
 
 /**
@@ -68,26 +61,28 @@ export class Network implements Disposable {
   private readonly gatewayPlug: Disposable | undefined;
   private readonly reach: GuestReach | undefined;
   private readonly adapters = new Set<NetworkAdapter>();
-  private dhcp: ReturnType<NetworkParts["dhcp"]> | undefined;
+  private dhcp: DhcpServer | undefined;
+  private dhcpWatch: Disposable | undefined;
+  /** Who holds which lease until when; undefined when it must be asked for again. */
+  private holders: Map<Ipv4Address, DhcpLease> | undefined;
 
   constructor(
     private spec: SegmentSpec,
     private readonly around: NetworkAround,
   ) {
-    const { reactor, sockets, parts } = around;
+    const { reactor, sockets, pool } = around;
     this.lan = new Switch(reactor);
     const identity = identityOf(spec);
     if (identity === undefined) return;
     const { subnet, gateway, dnsAddress } = identity;
-    if (spec.dhcp !== undefined) this.dhcp = parts.dhcp(spec, gateway);
+    this.serveDhcp(identity);
     const log = around.log.child(spec.label);
     const reach = hasNat(spec) ? new GuestReach({ subnet, gateway }, natOf(spec), { networksOfHost: () => around.hostNetworks(), otherSegments: () => around.otherSegments() }) : undefined;
     this.reach = reach;
     this.gateway = new Gateway(identity, reactor, {
-      fragments: parts.fragments(),
-      dhcp: { answer: (bytes, at, end) => this.dhcp?.answer(bytes, at, end) },
-      dns: dnsAddress === undefined ? undefined : parts.dns(spec, (name) => this.addressesOf(name)),
-      nat: reach && { sockets, policy: reach, log, tcp: (inside) => parts.tcp({ ...inside, mtu: spec.mtu }), problemChanged: () => around.changed() },
+      dhcp: { answer: (bytes, at, end) => this.dhcp?.answer(bytes, at, end), holderOf: (address) => this.holderOf(address) },
+      dns: dnsAddress === undefined ? undefined : new DnsForwarder({ clock: reactor, sockets, resolver: around.resolver, names: this.namesOn(subnet), random16: () => read16(randomBytes(2), 0) }),
+      nat: reach && { sockets, policy: reach, log, pool, problemChanged: () => around.changed() },
     });
     this.gatewayPlug = this.lan.attach(this.gateway.station, { mac: identity.mac, fixed: true });
     const { tcp, udp } = this.gateway;
@@ -109,6 +104,12 @@ export class Network implements Disposable {
   /** Frames that passed the switch, each once, and their bytes. */
   get counters(): { readonly frames: number; readonly bytes: number } {
     return this.lan.counters;
+  }
+
+  /** How much of what is bounded there is. */
+  get sizes(): Readonly<Record<"addresses" | "neighbours" | "awaited" | "udpFlows" | "tcpConnections" | "pings" | "fragmentBytes", number>> {
+    const { lan, gateway } = this;
+    return { addresses: lan.addressCount, ...(gateway?.sizes ?? { neighbours: 0, awaited: 0, udpFlows: 0, tcpConnections: 0, pings: 0, fragmentBytes: 0 }) };
   }
 
   /** Why it does not work entirely. */
@@ -134,9 +135,7 @@ export class Network implements Disposable {
     const before = this.spec;
     this.spec = spec;
     const identity = identityOf(spec);
-    if (identity !== undefined && JSON.stringify([before.dhcp, before.domain]) !== JSON.stringify([spec.dhcp, spec.domain])) {
-      this.dhcp = spec.dhcp === undefined ? undefined : this.around.parts.dhcp(spec, identity.gateway);
-    }
+    if (identity !== undefined && JSON.stringify([before.dhcp, before.domain]) !== JSON.stringify([spec.dhcp, spec.domain])) this.serveDhcp(identity);
     if (this.reach !== undefined) {
       this.reach.settings = natOf(spec);
       this.cutRefused(this.reach);
@@ -146,10 +145,10 @@ export class Network implements Disposable {
 
   /** Where an adapter is: what it says itself, else its lease. */
   addressOf(mac: MacNumber): Ipv4Address | undefined {
-    return this.gateway?.station.neighbours.addressOf(mac) ?? this.leases().find((lease) => lease.mac === mac)?.address;
+    return this.gateway?.station.neighbours.addressOf(mac) ?? this.dhcp?.addressOf(mac);
   }
 
-  leases(): Lease[] {
+  leases(): DhcpLease[] {
     return this.dhcp?.leases() ?? [];
   }
 
@@ -172,9 +171,32 @@ export class Network implements Disposable {
   }
 
   dispose(): void {
+    this.dhcpWatch?.dispose();
     this.forwards?.dispose();
     this.gateway?.dispose();
     this.gatewayPlug?.dispose();
+  }
+
+  private serveDhcp(identity: GatewayIdentity): void {
+    const { spec, around } = this;
+    const settings = dhcpSettings(spec, identity);
+    this.holders = undefined;
+    if (settings !== undefined && this.dhcp !== undefined) return this.dhcp.update(settings);
+    this.dhcpWatch?.dispose();
+    this.dhcp = undefined;
+    if (settings === undefined) return;
+    const dhcp = new DhcpServer(settings, { clock: around.reactor, ours: () => new Set([...this.adapters].map((adapter) => adapter.mac)) }, around.leases.load(spec.id));
+    this.dhcp = dhcp;
+    this.dhcpWatch = dhcp.onDidChange(() => {
+      this.holders = undefined;
+      around.leases.save(spec.id, dhcp.save());
+    });
+  }
+
+  private holderOf(address: Ipv4Address): MacNumber | undefined {
+    this.holders ??= new Map(this.leases().map((lease) => [lease.address, lease]));
+    const lease = this.holders.get(address);
+    return lease !== undefined && lease.expiresAt > this.around.reactor.now() ? lease.mac : undefined;
   }
 
   /** What was reached before and must not be reached any more. */
@@ -182,13 +204,20 @@ export class Network implements Disposable {
     for (const flow of this.flows()) if (flow.direction === "out" && flow.remoteAddress !== parseIpv4(this.spec.dns ?? "") && "refused" in reach.route(flow.remoteAddress)) this.cutFlow(flow.id);
   }
 
-  private addressesOf(name: string): Ipv4Address[] {
-    const addresses: Ipv4Address[] = [];
-    for (const adapter of this.adapters) {
-      const address = adapter.hostname?.toLowerCase() === name.toLowerCase() ? this.addressOf(adapter.mac) : undefined;
-      if (address !== undefined) addresses.push(address);
-    }
-    return addresses;
+  private namesOn(subnet: Subnet): MachineNames {
+    const spec = (): SegmentSpec => this.spec;
+    const named = (name: string): NetworkAdapter[] => [...this.adapters].filter((adapter) => sanitizeHostname(adapter.hostname) === name);
+    return {
+      get domain() {
+        return spec().domain;
+      },
+      subnet,
+      addresses: (name) => {
+        const adapters = named(name);
+        return adapters.length === 0 ? undefined : adapters.map((adapter) => this.addressOf(adapter.mac)).filter((address) => address !== undefined);
+      },
+      nameOf: (address) => sanitizeHostname([...this.adapters].find((adapter) => this.addressOf(adapter.mac) === address)?.hostname),
+    };
   }
 }
 
@@ -204,12 +233,15 @@ function natOf(spec: SegmentSpec): { readonly hostLoopback: boolean; readonly ho
 }
 
 /** What cannot change under the guests' feet. */
-function skeletonOf({ id, mode, subnet, gateway, dns, mtu, card }: SegmentSpec): unknown {
-  return [id, mode, subnet, gateway, dns, mtu, card];
+function skeletonOf(spec: SegmentSpec): unknown {
+  const { id, mode, subnet, gateway, dns, mtu, card } = spec;
+  return [id, mode, subnet, gateway, dns, mtu, card, identityOf(spec)?.gateway];
 }
 
+type GatewayIdentity = ConstructorParameters<typeof Gateway>[0];
+
 /** Who our station on the segment is; undefined where there is none. */
-function identityOf(spec: SegmentSpec): ConstructorParameters<typeof Gateway>[0] | undefined {
+function identityOf(spec: SegmentSpec): GatewayIdentity | undefined {
   const subnet = spec.subnet === undefined ? undefined : parseSubnet(spec.subnet);
   if (subnet === undefined || spec.mode === "bridged") return undefined;
   if (hasNat(spec)) {
@@ -219,19 +251,41 @@ function identityOf(spec: SegmentSpec): ConstructorParameters<typeof Gateway>[0]
     const addresses = dnsAddress === undefined || dnsAddress === gateway ? [gateway] : [gateway, dnsAddress];
     return { mac: gatewayMacPrefix + gateway, subnet, addresses, mtu: spec.mtu, gateway, dnsAddress };
   }
-  const server = spec.dhcp === undefined ? undefined : serverAddress(spec, subnet);
+  const server = serverAddress(spec, subnet);
   return server === undefined ? undefined : { mac: gatewayMacPrefix + server, subnet, addresses: [server], mtu: spec.mtu, gateway: server };
 }
 
-/** Of a DHCP server on a network without a gateway: the first address that nobody else can have. */
+/**
+ * Of the DHCP server on a network without a gateway: the highest address of the subnet that nobody else has to have. The
+ * server does not give its own away.
+ */
 function serverAddress(spec: SegmentSpec, subnet: Subnet): Ipv4Address | undefined {
-  if (spec.dhcp === undefined) return undefined;
-  const first = parseIpv4(spec.dhcp.first) ?? 0;
-  const last = parseIpv4(spec.dhcp.last) ?? 0;
-  const taken = new Set([spec.gateway, ...spec.dhcp.reservations.map((reservation) => reservation.address)].map((text) => parseIpv4(text ?? "")));
-  for (let address = subnet.base + 1; address < subnetBroadcast(subnet); address++) {
-    if (!taken.has(address) && (address < first || address > last)) return address;
-    if (address === first) address = Math.max(address, last - 1);
-  }
+  const taken = new Set([spec.gateway, ...(spec.dhcp?.reservations ?? []).map((reservation) => reservation.address)]);
+  for (let address = subnetBroadcast(subnet) - 1; address > subnet.base; address--) if (!taken.has(formatIpv4(address))) return address;
   return undefined;
+}
+
+function dhcpSettings(spec: SegmentSpec, { subnet, gateway, dnsAddress }: GatewayIdentity): DhcpSettings | undefined {
+  const { dhcp } = spec;
+  const first = parseIpv4(dhcp?.first ?? "");
+  const last = parseIpv4(dhcp?.last ?? "");
+  if (dhcp === undefined || first === undefined || last === undefined) return undefined;
+  const reservations = dhcp.reservations.flatMap((reservation) => {
+    const mac = parseMac(reservation.mac);
+    const address = parseIpv4(reservation.address);
+    return mac === undefined || address === undefined ? [] : [{ mac, address }];
+  });
+  return {
+    server: gateway,
+    subnet,
+    first,
+    last,
+    reservations,
+    leaseSeconds: dhcp.leaseSeconds,
+    // Where nothing goes further, a guest with another network beside this one must not send everything here.
+    router: hasNat(spec) ? gateway : undefined,
+    dns: dnsAddress === undefined ? undefined : [dnsAddress],
+    domain: spec.domain,
+    mtu: spec.mtu,
+  };
 }

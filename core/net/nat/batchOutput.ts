@@ -1,5 +1,5 @@
 import type { Reactor } from "../reactor";
-import { write32, writeMac, broadcastMac, type Ipv4Address, type MacNumber } from "../wire/addresses";
+import { broadcastIpv4, broadcastMac, write32, writeMac, type Ipv4Address, type MacNumber } from "../wire/addresses";
 import { ethernetHeaderBytes, EtherType, writeEthernet } from "../wire/ethernet";
 import { ipv4HeaderBytes, writeIpv4 } from "../wire/ipv4";
 import type { IpOutput } from "./ipOutput";
@@ -39,7 +39,7 @@ export class BatchOutput implements IpOutput {
   }
 
   begin(from: Ipv4Address, to: Ipv4Address, protocol: number, length: number, options?: PacketOptions): number {
-    const mac = to === 0xffff_ffff ? broadcastMac : this.around.resolve(to);
+    const mac = options?.mac ?? (to === broadcastIpv4 ? broadcastMac : this.around.resolve(to));
     const whole = length <= this.maxPayload && mac !== undefined;
     this.packet = { from, to, protocol, length, mac, whole, options };
     if (!whole) {
@@ -174,7 +174,8 @@ const headersBytes = lengthBytes + ethernetHeaderBytes + ipv4HeaderBytes;
 const maxPacketPayload = 65_535 - ipv4HeaderBytes;
 const batchBytes = 256 * 1024;
 
-type PacketOptions = NonNullable<Parameters<IpOutput["begin"]>[4]>;
+/** `mac`: to a station that does not answer for the address yet. */
+type PacketOptions = NonNullable<Parameters<IpOutput["begin"]>[4]> & { readonly mac?: MacNumber };
 
 interface Packet {
   readonly from: Ipv4Address;

@@ -1,7 +1,7 @@
 import type { Disposable } from "../../base/disposable";
 import type { Reactor } from "../reactor";
-import { read16, write16, type Ipv4Address } from "../wire/addresses";
-import type { DnsService } from "./gateway";
+import type { DnsForwarder } from "../services/dns";
+import { anyIpv4, read16, write16, type Ipv4Address } from "../wire/addresses";
 import type { HostListener, HostPing, HostPingHandler, HostSockets, HostTcp, HostTcpAccept, HostTcpHandler, HostUdp, HostUdpHandler } from "./hostSockets";
 import type { NatPolicy } from "./ipOutput";
 
@@ -15,7 +15,7 @@ export class DnsStreamSockets implements HostSockets, NatPolicy {
     private readonly sockets: HostSockets,
     private readonly policy: NatPolicy,
     private readonly address: Ipv4Address,
-    private readonly dns: DnsService,
+    private readonly dns: DnsForwarder,
     private readonly reactor: Reactor,
   ) {}
 
@@ -75,7 +75,7 @@ class DnsStream implements HostTcp {
   private idle: Disposable;
 
   constructor(
-    private readonly dns: DnsService,
+    private readonly dns: DnsForwarder,
     private readonly reactor: Reactor,
     private readonly handler: HostTcpHandler,
   ) {
@@ -158,17 +158,16 @@ class DnsStream implements HostTcp {
     if (end === lengthBytes) return;
     this.pending++;
     let answered = false;
-    this.dns.query(this.query, lengthBytes, end, "tcp", (answer) => {
+    // Whose connection it is, is not known here: those over TCP share one guest's part of what may wait.
+    this.dns.answer(this.query, lengthBytes, end, "tcp", anyIpv4, (bytes, at, to) => {
       if (answered || this.closed) return;
       answered = true;
       this.pending--;
-      if (answer.length > 0 && answer.length <= maxMessageBytes) {
-        const framed = new Uint8Array(lengthBytes + answer.length);
-        write16(framed, 0, answer.length);
-        framed.set(answer, lengthBytes);
-        this.answers.push(framed);
-        this.unreadBytes += framed.length;
-      }
+      const framed = new Uint8Array(lengthBytes + to - at);
+      write16(framed, 0, to - at);
+      framed.set(bytes.subarray(at, to), lengthBytes);
+      this.answers.push(framed);
+      this.unreadBytes += framed.length;
       this.wakeLater();
       this.askForMore();
     });

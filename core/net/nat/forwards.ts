@@ -4,8 +4,8 @@ import type { Clock } from "../../base/clock";
 import { TerrariumError, toErrorData, type ErrorData } from "../../contract/errors";
 import type { ForwardSpec } from "../control";
 import { formatIpv4, parseIpv4, parseMac, type Ipv4Address, type MacNumber } from "../wire/addresses";
-import type { TcpService } from "./gateway";
 import type { HostSocketFailure, HostSockets, HostTcp, HostTcpHandler, HostUdp } from "./hostSockets";
+import type { TcpNat } from "./tcp";
 import type { Endpoint, UdpForwarder, UdpNat } from "./udp";
 
 export type RefusalReason = "off" | "paused" | "no-address";
@@ -14,7 +14,7 @@ export type RefusalReason = "off" | "paused" | "no-address";
 export interface ForwardsAround {
   readonly clock: Clock;
   readonly sockets: HostSockets;
-  readonly tcp: TcpService;
+  readonly tcp: TcpNat;
   readonly udp: UdpNat;
   readonly log: Log;
   /** From which address a guest sees a peer of the host. */
@@ -73,6 +73,8 @@ class Forward implements Disposable {
   problem: ErrorData | undefined;
 
   private readonly held = new Set<Disposable>();
+  /** Of the range, those that do not listen. */
+  private readonly missing = new Set<number>();
   private readonly connections = new Set<Connection>();
   private readonly udpPorts = new Set<UdpPort>();
   private readonly toldAt = new Map<RefusalReason, number>();
@@ -131,7 +133,7 @@ class Forward implements Disposable {
       (listener) => {
         if (this.disposed) return listener.dispose();
         this.held.add(listener);
-        this.listening();
+        this.listening(offset);
       },
       (error: unknown) => {
         if (!this.disposed) this.failed(offset, error, true);
@@ -139,9 +141,8 @@ class Forward implements Disposable {
     );
   }
 
-  private readonly missing = new Set<number>();
-
-  private listening(): void {
+  private listening(offset: number): void {
+    this.missing.delete(offset);
     if (this.missing.size > 0 || this.problem === undefined) return;
     this.problem = undefined;
     this.around.changed();
@@ -156,9 +157,7 @@ class Forward implements Disposable {
     if (retry && this.again === undefined) {
       this.again = this.around.clock.schedule(againMs, () => {
         this.again = undefined;
-        const offsets = [...this.missing];
-        this.missing.clear();
-        for (const missing of offsets) this.listen(missing);
+        for (const missing of [...this.missing]) this.listen(missing);
       });
     }
     if (isNew) this.around.changed();

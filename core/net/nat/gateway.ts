@@ -2,51 +2,27 @@ import type { Disposable } from "../../base/disposable";
 import type { ErrorData } from "../../contract/errors";
 import type { Log } from "../../base/log";
 import type { Reactor } from "../reactor";
-import { broadcastIpv4, type Ipv4Address, type MacNumber } from "../wire/addresses";
-import { IcmpType, Unreachable, icmpHeaderBytes, readIcmp, writeIcmp } from "../wire/icmp";
+import type { DhcpReply } from "../services/dhcp";
+import type { DnsForwarder } from "../services/dns";
+import { write16, write32, type Ipv4Address, type MacNumber } from "../wire/addresses";
+import { IcmpType, Unreachable, icmpHeaderBytes, quotedBytes, readIcmp, writeIcmp } from "../wire/icmp";
 import { IpProtocol, type Ipv4Packet } from "../wire/ipv4";
+import { tcpHeaderBytes } from "../wire/tcp";
 import { readUdp, udpChecksumHolds, udpHeaderBytes, writeUdp } from "../wire/udp";
 import { DnsStreamSockets } from "./dnsStream";
-import type { HostSockets, HostTcp, HostTcpHandler } from "./hostSockets";
+import type { HostSockets } from "./hostSockets";
 import { IcmpNat } from "./icmp";
 import { IcmpErrors } from "./icmpErrors";
-import type { FlowInfo, IpOutput, NatPolicy } from "./ipOutput";
+import type { FlowInfo, NatPolicy } from "./ipOutput";
+import { Reassembler } from "./reassembly";
 import { Station, type StationIdentity } from "./station";
-import { UdpNat, type Endpoint } from "./udp";
+import { TcpNat, type ChunkPool, type LostSyn } from "./tcp";
+import { UdpNat } from "./udp";
 
-/** TCP of the guests, ended here and carried on by the host's. */
-export interface TcpService extends Disposable {
-  /** A guest's segment in [at, end). */
-  input(bytes: Uint8Array, at: number, end: number, packet: Ipv4Packet): void;
-  /** A connection that came in through a port forward: connects to the guest, which sees it come from `seenFrom`. */
-  accept(socket: HostTcp, peer: Endpoint, guest: Endpoint, seenFrom: Endpoint): HostTcpHandler;
-  flows(): FlowInfo[];
-  cut(id: number): boolean;
-}
-
+/** Answers a DHCP message, if it is to be answered, and knows who leased what. */
 export interface DhcpService {
-  /** Answers a message in [at, end), if it is to be answered. */
   answer(bytes: Uint8Array, at: number, end: number): DhcpReply | undefined;
-}
-
-export interface DhcpReply {
-  readonly bytes: Uint8Array;
-  /** Where to; absent: to everybody. */
-  readonly to?: Endpoint | undefined;
-  readonly port: number;
-  /** The client, and the address that it has or is offered. */
-  readonly client?: { readonly mac: MacNumber; readonly address: Ipv4Address } | undefined;
-}
-
-export interface DnsService extends Disposable {
-  /** Answers a query in [at, end), now or later, or never. */
-  query(bytes: Uint8Array, at: number, end: number, transport: "udp" | "tcp", answer: (bytes: Uint8Array) => void): void;
-}
-
-/** Puts fragments together (RFC 791, 3.2). */
-export interface FragmentService extends Disposable {
-  /** Takes a fragment; returns the whole packet when it was the last one that was missing. */
-  add(bytes: Uint8Array, packet: Ipv4Packet): { readonly bytes: Uint8Array; readonly packet: Ipv4Packet } | undefined;
+  holderOf(address: Ipv4Address): MacNumber | undefined;
 }
 
 /** What passes through to the host's side. */
@@ -54,7 +30,8 @@ export interface GatewayNat {
   readonly sockets: HostSockets;
   readonly policy: NatPolicy;
   readonly log: Log;
-  tcp(around: { readonly sockets: HostSockets; readonly output: IpOutput; readonly policy: NatPolicy }): TcpService;
+  /** Memory for TCP, shared by all gateways. */
+  readonly pool?: ChunkPool | undefined;
   /** Its problem begins or ends. */
   problemChanged(): void;
 }
@@ -66,10 +43,11 @@ export interface GatewayNat {
  */
 export class Gateway implements Disposable {
   readonly station: Station;
-  readonly tcp: TcpService | undefined;
+  readonly tcp: TcpNat | undefined;
   readonly udp: UdpNat | undefined;
   private readonly icmp: IcmpNat | undefined;
   private readonly errors: IcmpErrors;
+  private readonly fragments: Reassembler;
   private flowNumber = 0;
 
   constructor(
@@ -77,14 +55,14 @@ export class Gateway implements Disposable {
     reactor: Reactor,
     private readonly services: {
       readonly dhcp?: DhcpService | undefined;
-      readonly dns?: DnsService | undefined;
-      readonly fragments: FragmentService;
+      readonly dns?: DnsForwarder | undefined;
       readonly nat?: GatewayNat | undefined;
     },
   ) {
     this.station = new Station(identity, reactor);
     const { output } = this.station;
     this.errors = new IcmpErrors(reactor, output, identity.gateway);
+    this.fragments = new Reassembler(reactor);
     const { nat, dns } = services;
     if (nat !== undefined) {
       // Flows of UDP and ICMP have odd numbers, those of TCP the even ones.
@@ -93,12 +71,22 @@ export class Gateway implements Disposable {
       this.udp = new UdpNat(around);
       this.icmp = new IcmpNat({ ...around, problemChanged: () => nat.problemChanged() });
       const withDns = dns !== undefined && identity.dnsAddress !== undefined ? new DnsStreamSockets(nat.sockets, nat.policy, identity.dnsAddress, dns, reactor) : undefined;
-      this.tcp = nat.tcp({ sockets: withDns ?? nat.sockets, output, policy: withDns ?? nat.policy });
+      this.tcp = new TcpNat({
+        reactor,
+        sockets: withDns ?? nat.sockets,
+        output,
+        policy: withDns ?? nat.policy,
+        mtu: identity.mtu,
+        log: nat.log,
+        unreachable: (lost, code) => this.synLost(lost, code),
+        ...(nat.pool === undefined ? {} : { pool: nat.pool }),
+      });
     }
     this.station.handler = {
       local: (bytes, at, packet) => this.local(bytes, at, packet),
       transit: (bytes, at, packet) => this.transit(bytes, at, packet),
       dhcp: (bytes, at, end) => this.dhcp(bytes, at, end),
+      holderOf: (address) => services.dhcp?.holderOf(address),
     };
   }
 
@@ -108,6 +96,18 @@ export class Gateway implements Disposable {
 
   get unansweredEchoes(): number {
     return this.icmp?.unansweredEchoes ?? 0;
+  }
+
+  get sizes(): { neighbours: number; awaited: number; udpFlows: number; tcpConnections: number; pings: number; fragmentBytes: number } {
+    const { neighbours } = this.station;
+    return {
+      neighbours: neighbours.size,
+      awaited: neighbours.awaitedCount,
+      udpFlows: this.udp?.flowCount ?? 0,
+      tcpConnections: this.tcp?.connections() ?? 0,
+      pings: this.icmp?.pingCount ?? 0,
+      fragmentBytes: this.fragments.pending.bytes,
+    };
   }
 
   flows(): FlowInfo[] {
@@ -125,14 +125,14 @@ export class Gateway implements Disposable {
     this.udp?.dispose();
     this.icmp?.dispose();
     this.services.dns?.dispose();
-    this.services.fragments.dispose();
+    this.fragments.dispose();
     // What was said last, resets above all, still leaves.
     this.station.output.flush();
     this.station.dispose();
   }
 
   private local(bytes: Uint8Array, at: number, packet: Ipv4Packet): void {
-    if (isFragment(packet)) return this.reassemble(bytes, packet, (whole, wholePacket) => this.localWhole(whole, 0, wholePacket));
+    if (isFragment(packet)) return this.reassemble(bytes, at, packet, (whole, wholePacket) => this.localWhole(whole, 0, wholePacket));
     this.localWhole(bytes, at, packet);
   }
 
@@ -148,7 +148,7 @@ export class Gateway implements Disposable {
       if (!udpChecksumHolds(bytes, packet.payload, datagram.end, packet.source, packet.destination)) return;
       const { source, destination } = packet;
       const { sourcePort } = datagram;
-      return dns.query(bytes, datagram.payload, datagram.end, "udp", (answer) => this.datagram(answer, destination, dnsPort, source, sourcePort));
+      return dns.answer(bytes, datagram.payload, datagram.end, "udp", source, (answer, from, to) => this.datagram(answer.subarray(from, to), destination, dnsPort, source, sourcePort));
     }
     if (this.udp !== undefined && packet.destination === this.identity.gateway) return this.udp.input(bytes, at, packet);
     this.errors.about(bytes, at, packet, IcmpType.unreachable, Unreachable.port);
@@ -157,7 +157,7 @@ export class Gateway implements Disposable {
   private transit(bytes: Uint8Array, at: number, packet: Ipv4Packet): void {
     if (packet.ttl <= 1) return this.errors.about(bytes, at, packet, IcmpType.timeExceeded, 0);
     if (this.udp === undefined) return this.errors.about(bytes, at, packet, IcmpType.unreachable, Unreachable.prohibited);
-    if (isFragment(packet)) return this.reassemble(bytes, packet, (whole, wholePacket) => this.transitWhole(whole, 0, wholePacket));
+    if (isFragment(packet)) return this.reassemble(bytes, at, packet, (whole, wholePacket) => this.transitWhole(whole, 0, wholePacket));
     this.transitWhole(bytes, at, packet);
   }
 
@@ -168,9 +168,23 @@ export class Gateway implements Disposable {
     else this.errors.about(bytes, at, packet, IcmpType.unreachable, Unreachable.protocol);
   }
 
-  private reassemble(bytes: Uint8Array, packet: Ipv4Packet, then: (bytes: Uint8Array, packet: Ipv4Packet) => void): void {
-    const whole = this.services.fragments.add(bytes, packet);
+  private reassemble(bytes: Uint8Array, at: number, packet: Ipv4Packet, then: (bytes: Uint8Array, packet: Ipv4Packet) => void): void {
+    const whole = this.fragments.add(bytes, at, packet);
     if (whole !== undefined) then(whole.bytes, whole.packet);
+  }
+
+  /** What a SYN's sender looks for in an ICMP error: ports and sequence number (RFC 5927, 4.1). */
+  private synLost(lost: LostSyn, code: number): void {
+    this.errors.aboutLost(
+      { from: lost.guestAddress, to: lost.remoteAddress, protocol: IpProtocol.tcp, payloadBytes: tcpHeaderBytes },
+      quotedBytes,
+      (bytes, at) => {
+        write16(bytes, at, lost.guestPort);
+        write16(bytes, at + 2, lost.remotePort);
+        write32(bytes, at + 4, lost.sequence);
+      },
+      { type: IcmpType.unreachable, code },
+    );
   }
 
   /** RFC 1122, 3.2.2.6: every host answers echoes. */
@@ -188,15 +202,13 @@ export class Gateway implements Disposable {
   private dhcp(bytes: Uint8Array, at: number, end: number): void {
     const reply = this.services.dhcp?.answer(bytes, at, end);
     if (reply === undefined) return;
-    const { client } = reply;
-    if (client !== undefined && this.station.isGuest(client.address)) this.station.neighbours.assign(client.address, client.mac);
-    this.datagram(reply.bytes, this.identity.gateway, dhcpServerPort, reply.to?.address ?? broadcastIpv4, reply.port);
+    this.datagram(reply.bytes.subarray(0, reply.end), this.identity.gateway, dhcpServerPort, reply.address, dhcpClientPort, reply.mac);
   }
 
-  private datagram(payload: Uint8Array, from: Ipv4Address, fromPort: number, to: Ipv4Address, toPort: number): void {
+  private datagram(payload: Uint8Array, from: Ipv4Address, fromPort: number, to: Ipv4Address, toPort: number, mac?: MacNumber): void {
     const { output } = this.station;
     const length = udpHeaderBytes + payload.length;
-    const at = output.begin(from, to, IpProtocol.udp, length);
+    const at = output.begin(from, to, IpProtocol.udp, length, mac === undefined ? undefined : { mac });
     output.buffer.set(payload, at + udpHeaderBytes);
     writeUdp(output.buffer, at, at + length, from, to, fromPort, toPort);
     output.end();
@@ -205,6 +217,7 @@ export class Gateway implements Disposable {
 
 const dnsPort = 53;
 const dhcpServerPort = 67;
+const dhcpClientPort = 68;
 
 function isFragment(packet: Ipv4Packet): boolean {
   return packet.moreFragments || packet.fragmentOffset !== 0;

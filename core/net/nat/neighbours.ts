@@ -6,8 +6,8 @@ import type { Ipv4Address, MacNumber } from "../wire/addresses";
  * Which station has which address on a segment (RFC 826), learned from what the guests send, and the packets that wait
  * until that is known.
  *
- * Guests lie. An address that a station used lately cannot be taken by another: the first stays until it was silent for
- * `freshMs`. Tables and queues are bounded, and the oldest go first.
+ * Guests lie. An address that our DHCP server gave to a station is that one's alone; any other that a station used lately
+ * cannot be taken by another until it was silent for `freshMs`. Tables and queues are bounded, and the oldest go first.
  */
 export class Neighbours implements Disposable {
   private readonly entries = new Map<Ipv4Address, Neighbour>();
@@ -17,18 +17,23 @@ export class Neighbours implements Disposable {
 
   /**
    * `ask` sends a request for an address. `deliver` sends a packet (an Ethernet frame without its destination) that
-   * waited, `lost` counts one that waited in vain.
+   * waited, `lost` counts those that waited in vain. `holderOf` says who leased an address.
    */
   constructor(
     private readonly clock: Clock,
-    private readonly around: { ask(address: Ipv4Address): void; deliver(frame: Uint8Array, mac: MacNumber): void; lost(packets: number): void },
+    private readonly around: {
+      ask(address: Ipv4Address): void;
+      deliver(frame: Uint8Array, mac: MacNumber): void;
+      lost(packets: number): void;
+      holderOf(address: Ipv4Address): MacNumber | undefined;
+    },
   ) {}
 
   get size(): number {
     return this.entries.size;
   }
 
-  get waitingSize(): number {
+  get awaitedCount(): number {
     return this.awaited.size;
   }
 
@@ -41,10 +46,15 @@ export class Neighbours implements Disposable {
       return true;
     }
     const known = this.entries.get(address);
-    if (known !== undefined) {
-      if (known.mac !== mac && now - known.seenAt <= freshMs) return false;
-      this.remove(known);
+    if (known?.mac === mac) {
+      known.seenAt = now;
+      this.byMac.set(mac, known);
+      this.latest = known;
+      return true;
     }
+    const holder = this.around.holderOf(address);
+    if (holder === undefined ? known !== undefined && now - known.seenAt <= freshMs : holder !== mac) return false;
+    if (known !== undefined) this.remove(known);
     const entry: Neighbour = { address, mac, seenAt: now };
     this.entries.set(address, entry);
     this.byMac.set(mac, entry);
@@ -52,13 +62,6 @@ export class Neighbours implements Disposable {
     if (this.entries.size > maxNeighbours) this.removeOldest();
     this.flush(address, mac);
     return true;
-  }
-
-  /** A server of ours gave this address to this station: that counts more than what anybody says. */
-  assign(address: Ipv4Address, mac: MacNumber): void {
-    const known = this.entries.get(address);
-    if (known !== undefined && known.mac !== mac) this.remove(known);
-    this.learn(address, mac);
   }
 
   lookUp(address: Ipv4Address): MacNumber | undefined {

@@ -25,6 +25,8 @@ export interface StationHandler {
   transit(bytes: Uint8Array, at: number, packet: Ipv4Packet): void;
   /** A DHCP message, to us or to everybody; the datagram's payload. */
   dhcp(bytes: Uint8Array, at: number, end: number): void;
+  /** Who leased an address: nobody else may use it. */
+  holderOf(address: Ipv4Address): MacNumber | undefined;
 }
 
 /** Why packets that reached a station went no further. */
@@ -68,6 +70,7 @@ export class Station implements FramePort {
       ask: (address) => this.ask(address),
       deliver: (frame, mac) => this.output.deliver(frame, mac),
       lost: (packets) => (this.faults.unsent += packets),
+      holderOf: (address) => this.handler?.holderOf(address),
     });
     this.output = new BatchOutput(reactor, identity.mtu, {
       mac: identity.mac,

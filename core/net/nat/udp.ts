@@ -58,10 +58,6 @@ export class UdpNat implements Disposable {
     return this.byAge.size;
   }
 
-  get socketCount(): number {
-    return this.mappings.size;
-  }
-
   /** A guest's datagram; its IPv4 header begins at `at`. */
   input(bytes: Uint8Array, at: number, packet: Ipv4Packet): void {
     const datagram = readUdp(bytes, packet.payload, packet.end);

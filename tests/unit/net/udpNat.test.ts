@@ -1,0 +1,173 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { maxFlowsOfGuest } from "../../../core/net/nat/udp";
+import { ip, udpFrame } from "../../support/net/frames";
+import { gateway, natSpec, outside, subnet, TestNetwork } from "../../support/net/testNetwork";
+
+let test: TestNetwork;
+afterEach(() => test.network.dispose());
+
+const payload = Uint8Array.of(1, 2, 3);
+const server = outside("198.51.100.7");
+const other = outside("203.0.113.9");
+
+describe("UDP through the gateway", () => {
+  it("sends a guest's datagrams from one socket, whoever they go to, and each of its ports from another", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 4000, server, 7, payload), udpFrame(guest, 4000, other, 8, payload), udpFrame(guest, 4001, server, 7, payload));
+    await test.settle();
+    expect(test.host.udp.map((socket) => socket.sent.map(({ address, port }) => ({ address, port })))).toEqual([
+      [
+        { address: server.address, port: 7 },
+        { address: other.address, port: 8 },
+      ],
+      [{ address: server.address, port: 7 }],
+    ]);
+  });
+
+  it("brings answers back, from other ports of the same host too, and nothing from strangers", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 4000, server, 7, payload));
+    await test.settle();
+    const [socket] = test.host.udp;
+    socket?.deliver(Uint8Array.of(9), server.address, 7);
+    socket?.deliver(Uint8Array.of(8), server.address, 99);
+    socket?.deliver(Uint8Array.of(7), other.address, 7);
+    expect(guest.hear().map((frame) => [frame.ipv4?.source, frame.udp])).toMatchObject([
+      [server.address, { sourcePort: 7, destinationPort: 4000, payload: Uint8Array.of(9) }],
+      [server.address, { sourcePort: 99, destinationPort: 4000, payload: Uint8Array.of(8) }],
+    ]);
+  });
+
+  it("keeps an unanswered flow for 30 s, a conversation for 180 s, a name server's answer for 10 s, and closes the socket with the last", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 1, server, 7, payload), udpFrame(guest, 2, server, 7, payload), udpFrame(guest, 3, server, 53, payload));
+    await test.settle();
+    test.host.udp[1]?.deliver(payload, server.address, 7);
+    test.host.udp[2]?.deliver(payload, server.address, 53);
+    const open = (): boolean[] => test.host.udp.map((socket) => !socket.disposed);
+    test.reactor.advance(9_000);
+    expect(open()).toEqual([true, true, true]);
+    test.reactor.advance(3_000);
+    expect(open()).toEqual([true, true, false]);
+    test.reactor.advance(17_000);
+    expect(open()).toEqual([true, true, false]);
+    test.reactor.advance(4_000);
+    expect(open()).toEqual([false, true, false]);
+    guest.say(udpFrame(guest, 2, server, 7, payload));
+    test.reactor.advance(179_000);
+    expect(open()).toEqual([false, true, false]);
+    test.reactor.advance(4_000);
+    expect(open()).toEqual([false, false, false]);
+    expect(test.network.flows()).toEqual([]);
+  });
+
+  it("tells a guest what the host hears of its datagrams, quoting them", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    const sent = udpFrame(guest, 4000, server, 7, payload);
+    guest.say(sent);
+    await test.settle();
+    const [socket] = test.host.udp;
+    socket?.handler.failed("refused", server.address, 7);
+    socket?.handler.failed("unreachable-host", server.address, 7);
+    socket?.handler.failed("refused", other.address, 7);
+    const errors = guest.hear();
+    expect(errors.map((frame) => [frame.ipv4?.source, frame.icmp?.type, frame.icmp?.code])).toEqual([
+      [server.address, 3, 3],
+      [gateway.address, 3, 1],
+    ]);
+    const quoted = errors[0]?.icmp?.payload;
+    // Addresses and ports, by which the guest finds its socket; and the length.
+    expect(quoted?.slice(12, 26)).toEqual(sent.slice(26, 40));
+    expect(quoted?.length).toBe(28);
+  });
+
+  it("sends nothing to the host's loopback unless that is allowed, and then it is at the gateway's address", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 4000, gateway, 7, payload));
+    await test.settle();
+    expect(guest.hear().map((frame) => [frame.icmp?.type, frame.icmp?.code])).toEqual([[3, 13]]);
+    expect(test.host.udp).toEqual([]);
+    test.network.update({ ...natSpec, nat: { hostLoopback: true, hostNetworks: true } });
+    guest.say(udpFrame(guest, 4000, gateway, 7, payload));
+    await test.settle();
+    expect(test.host.udp[0]?.sent[0]).toMatchObject({ address: ip("127.0.0.1"), port: 7 });
+    test.host.udp[0]?.deliver(payload, ip("127.0.0.1"), 7);
+    expect(guest.hear()[0]?.ipv4?.source).toBe(gateway.address);
+    test.network.update(natSpec);
+    expect(test.host.openUdp).toEqual([]);
+  });
+
+  it("refuses what no router passes on, other segments, and closed networks of the host", async () => {
+    test = new TestNetwork({ ...natSpec, nat: { hostLoopback: true, hostNetworks: false } });
+    test.otherSegments = [subnet("192.168.56.0/24")];
+    test.hostNetworks = [subnet("192.168.1.0/24")];
+    const guest = test.guest(15);
+    guest.greet();
+    const closed = ["0.1.2.3", "127.0.0.1", "169.254.1.1", "224.0.0.251", "240.0.0.1", "192.168.56.1", "192.168.1.10", "10.9.0.99"];
+    for (const address of closed) guest.say(udpFrame(guest, 4000, outside(address), 7, payload));
+    await test.settle();
+    expect(test.host.udp).toEqual([]);
+    // Of groups nobody is told.
+    expect(guest.hear().map((frame) => frame.icmp?.code)).toEqual(closed.filter((address) => address !== "224.0.0.251").map(() => 13));
+    test.hostNetworks = [];
+    guest.say(udpFrame(guest, 4000, outside("192.168.1.10"), 7, payload));
+    await test.settle();
+    expect(test.host.udp).toHaveLength(1);
+  });
+
+  it("keeps so many flows of a guest and no more, the oldest go, and another guest's stay", async () => {
+    test = new TestNetwork();
+    const quiet = test.guest(14);
+    const loud = test.guest(15);
+    quiet.say(udpFrame(quiet, 4000, server, 7, payload));
+    await test.settle();
+    for (let port = 1; port <= 5000; port++) loud.plug.say(udpFrame(loud, port, server, 7, payload));
+    await test.settle();
+    expect(test.network.flows()).toHaveLength(maxFlowsOfGuest + 1);
+    expect(test.host.openUdp).toHaveLength(maxFlowsOfGuest + 1);
+    expect(test.host.udp[0]?.disposed).toBe(false);
+    expect(test.network.flows().some((flow) => flow.guestPort === 5000)).toBe(true);
+  });
+
+  it("shows flows and cuts one of them", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 4000, server, 7, payload), udpFrame(guest, 4001, server, 7, payload));
+    await test.settle();
+    test.host.udp[0]?.deliver(Uint8Array.of(1, 2, 3, 4, 5), server.address, 7);
+    const [first, second] = test.network.flows();
+    expect(first).toMatchObject({ protocol: "udp", direction: "out", guestAddress: guest.address, guestPort: 4000, remoteAddress: server.address, remotePort: 7, state: "open", sentBytes: 3, receivedBytes: 5 });
+    expect(test.network.cutFlow(first?.id ?? 0)).toBe(true);
+    expect(test.network.cutFlow(first?.id ?? 0)).toBe(false);
+    expect(test.network.flows()).toEqual([second]);
+    expect(test.host.udp.map((socket) => socket.disposed)).toEqual([true, false]);
+  });
+
+  it("holds what a guest sends before the host has a socket, so much and no more, and ends the flow when there is none", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    for (let number = 0; number < 40; number++) guest.plug.say(udpFrame(guest, 4000, server, 7, Uint8Array.of(number)));
+    await test.settle();
+    expect(test.host.udp[0]?.sent.map(({ bytes }) => bytes[0])).toEqual(Array.from({ length: 16 }, (_, number) => number));
+    test.host.noSockets = true;
+    guest.say(udpFrame(guest, 4001, server, 7, payload));
+    expect(test.network.flows()).toHaveLength(2);
+    await test.settle();
+    expect(test.network.flows()).toHaveLength(1);
+  });
+
+  it("does not pass on datagrams with a wrong checksum or port 0", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    const wrong = udpFrame(guest, 4000, server, 7, payload);
+    wrong[wrong.length - 1] = 77;
+    guest.say(wrong, udpFrame(guest, 0, server, 7, payload), udpFrame(guest, 4000, server, 0, payload));
+    await test.settle();
+    expect(test.host.udp).toEqual([]);
+  });
+});
