@@ -23,6 +23,12 @@ export function useMachines(): ReadonlyMap<string, MachineInfo> | undefined {
   return useSyncExternalStore(machines.subscribe, machines.get);
 }
 
+/** How many machines there are; undefined until the list has arrived. Renders again only when one comes or goes. */
+export function useMachineCount(): number | undefined {
+  const { machines } = useStore();
+  return useSyncExternalStore(machines.subscribe, () => machines.get()?.size);
+}
+
 /** One machine. Renders again only when this machine changes. */
 export function useMachine(id: string | undefined): MachineInfo | undefined {
   const { machines } = useStore();

@@ -11,7 +11,7 @@ import { Sun } from "@phosphor-icons/react/dist/csr/Sun";
 import { CircleHalf } from "@phosphor-icons/react/dist/csr/CircleHalf";
 import { Trash } from "@phosphor-icons/react/dist/csr/Trash";
 import { memo, useRef, useState, type ReactNode } from "react";
-import { useHost, useJobs, useMachines, useNotices, usePreferences, useStore, useTrash } from "../api/hooks";
+import { useHost, useJobs, useMachineCount, useNotices, usePreferences, useStore, useTrash } from "../api/hooks";
 import { MachineList } from "../features/machines/MachineList";
 import { Button } from "../ui/Button";
 import { formatMiB } from "../ui/format";
@@ -24,10 +24,9 @@ const listId = "machine-list";
 
 /** The left side: the machines, the ways to everything else, and how the host stands. */
 export const Sidebar = memo(function Sidebar({ view, navigation, onSelect, collapsed }: { view: View; navigation: Navigation; onSelect(id: string): void; collapsed: boolean }) {
-  const machines = useMachines();
+  const empty = useMachineCount() === 0;
   const [filter, setFilter] = useState("");
   const field = useRef<HTMLInputElement>(null);
-  const empty = machines !== undefined && machines.size === 0;
   const selected = view.kind === "machine" ? view.id : undefined;
 
   return (

@@ -3,7 +3,7 @@ import { Info } from "@phosphor-icons/react/dist/csr/Info";
 import { Warning } from "@phosphor-icons/react/dist/csr/Warning";
 import { WarningOctagon } from "@phosphor-icons/react/dist/csr/WarningOctagon";
 import { X } from "@phosphor-icons/react/dist/csr/X";
-import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import { useJobs, useNotices, useStore } from "../api/hooks";
 import { Button } from "../ui/Button";
 import { toasts, type Toast } from "../ui/toasts";
@@ -15,11 +15,27 @@ const drawings = {
   error: { icon: WarningOctagon, colour: "var(--crash)" },
 } as const;
 
-/** Short messages at the lower left. */
+/** What of the shelf's height needs no room beside it: its edge, but for a gap. Pixels. */
+const shelfEdge = 20;
+
+/** Short messages at the lower left. How much room they take is known to the styles, as `--toast-room`. */
 export function ToastShelf() {
   const shown = useSyncExternalStore(toasts.subscribe, toasts.get);
+  const shelf = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const element = shelf.current;
+    if (!element) return undefined;
+    const { style } = document.documentElement;
+    const measure = (): void => style.setProperty("--toast-room", `${Math.max(0, element.offsetHeight - shelfEdge)}px`);
+    const resizing = new ResizeObserver(measure);
+    resizing.observe(element);
+    return () => {
+      resizing.disconnect();
+      style.removeProperty("--toast-room");
+    };
+  }, []);
   return (
-    <div className="toasts" role="region" aria-label="Messages">
+    <div ref={shelf} className="toasts" role="region" aria-label="Messages">
       {shown.map((toast) => (
         <ToastCard key={toast.id} toast={toast} />
       ))}

@@ -137,6 +137,26 @@ function cutOff(page: Page): Promise<string[]> {
   });
 }
 
+/** Tells the window of something, as the host service does, and waits until it is shown. */
+async function tellOf(message: string): Promise<void> {
+  await app.notice(message);
+  await app.main.getByRole("region", { name: "Messages" }).getByText(message).waitFor();
+}
+
+/** Controls of the wizard or of the dialog on top that a message lies over, and messages that nobody can read. */
+function coveredByMessages(page: Page): Promise<string[]> {
+  return page.evaluate(async () => {
+    await Promise.all(document.getAnimations().filter((animation) => animation.effect?.getComputedTiming().iterations === 1).map((animation) => animation.finished));
+    const messages = [...document.querySelectorAll(".toast")].map((toast) => toast.getBoundingClientRect());
+    if (messages.length === 0) throw new Error("no message is shown");
+    const place = document.querySelector("[role=dialog]") ?? document.querySelector(".wizard")!;
+    return [...place.querySelectorAll("button, input, textarea, [role=combobox], h1, h2")]
+      .map((control) => ({ control, box: control.getBoundingClientRect() }))
+      .filter(({ box }) => messages.some((message) => box.left < message.right && box.right > message.left && box.top < message.bottom && box.bottom > message.top))
+      .map(({ control }) => `${control.tagName.toLowerCase()} “${(control.getAttribute("aria-label") ?? control.textContent ?? "").slice(0, 60)}”`);
+  });
+}
+
 async function serious(page: Page): Promise<string[]> {
   // Legacy mode: Electron has no place for the page of its own that axe would open.
   const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
@@ -212,6 +232,32 @@ describe("the screens", () => {
       expect(found).toEqual([]);
     });
   }
+
+  it("have no message over a control of the wizard or a dialog, in a small window", async () => {
+    await app.resize(...sizes.small);
+    await app.main.keyboard.press("Control+n");
+    await app.main.getByRole("radio", { name: "Terrarium Linux" }).check();
+    await tellOf("One thing has happened.");
+    await tellOf("Another thing has happened, and it takes many words to say what it was: so many that they do not fit into one line.");
+    const covered = await coveredByMessages(app.main);
+    await app.main.getByRole("radio", { name: /^ISO image/ }).check();
+    await app.main.getByRole("textbox").first().fill("/somewhere.iso");
+    await app.main.keyboard.press("Escape");
+    await app.main.getByRole("dialog").waitFor();
+    covered.push(...(await coveredByMessages(app.main)));
+    await picture(app.main, "screens/messages-wizard");
+    await app.main.getByRole("dialog").getByRole("button", { name: "Leave" }).click();
+    await row("garden").click();
+    await tellOf("A third thing has happened.");
+    await app.main.keyboard.press("F2");
+    await app.main.getByRole("dialog").waitFor();
+    covered.push(...(await coveredByMessages(app.main)));
+    await picture(app.main, "screens/messages-dialog");
+    await app.main.keyboard.press("Escape");
+    const dismiss = app.main.getByRole("button", { name: "Dismiss" });
+    while ((await dismiss.count()) > 0) await dismiss.first().click();
+    expect(covered).toEqual([]);
+  });
 
   it("keep what was typed into the settings while somebody looks elsewhere", async () => {
     await tab("Settings");

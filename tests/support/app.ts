@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { _electron, type ElectronApplication, type Page } from "playwright-core";
 import { electronRuntime } from "../../build/launcher/electronRuntime.mjs";
+import { facts } from "../../electron/channels";
 import type { Pixels } from "./screenReader";
 
 /** The real app in real Electron on a home of its own, driven through its windows as a person would. */
@@ -66,6 +67,16 @@ export class RunningApp {
       window?.setContentSize(size.width, size.height);
     }, { width, height });
     await this.main.waitForFunction((expected) => window.innerWidth === expected, width);
+  }
+
+  /** Tells every window of something, with the message that main sends when the host service tells of it. */
+  async notice(message: string): Promise<void> {
+    await this.electron.evaluate(
+      ({ BrowserWindow }, { channel, notice }) => {
+        for (const window of BrowserWindow.getAllWindows()) window.webContents.send(channel, { type: "notice", notice });
+      },
+      { channel: facts.hostEvent, notice: { id: `notice ${message}`, level: "error", message, at: 1 } },
+    );
   }
 
   async evaluate<T>(script: Parameters<ElectronApplication["evaluate"]>[0]): Promise<T> {

@@ -85,7 +85,7 @@ export function furtherFacts(draft: Draft, host: HostInfo | undefined): [string,
 
 function diskWords(draft: Draft, engine: EngineInfo | undefined): string {
   const target = convertedTo(draft, engine);
-  const grown = draft.imageMode === "copy" && draft.growTo !== null ? `, made ${formatBytes(draft.growTo)} long` : "";
+  const grown = draft.growTo !== null ? `, made ${formatBytes(draft.growTo)} long` : "";
   const image = draft.imageMode === "link" ? "the image itself" : `${target === undefined ? "a copy of the image" : `a copy of the image as ${target}`}${grown}`;
   const disks = [...(draft.source === "disk" && draft.image !== "" ? [image] : []), ...(draft.diskBytes === null ? [] : [`${formatBytes(draft.diskBytes)}, grows as needed`])];
   return disks.length === 0 ? "none" : disks.join(" and ");

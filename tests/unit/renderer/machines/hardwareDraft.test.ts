@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { HardwareConfig, MachinePatch } from "../../../../core/contract/model";
 import { draftOf, malformed, patchOf, rebased } from "../../../../renderer/features/machines/settings/draft";
 import { diskDraftOf } from "../../../../renderer/features/machines/settings/diskDraft";
-import { hardwareDraftOf, hardwareOf, topologyCpus } from "../../../../renderer/features/machines/settings/hardwareDraft";
+import { hardwareDraftOf, hardwareOf, hasExpertSettings, topologyCpus } from "../../../../renderer/features/machines/settings/hardwareDraft";
 import { fakeMachine } from "../../../support/fakeDesktop";
 
 const disk = { id: "disk0", sizeBytes: 512, layers: [{ file: "disks/disk0/0.raw", format: "raw" as const }] };
@@ -74,6 +74,28 @@ describe("the draft of the hardware", () => {
     expect(patchOf(config, draft)).toEqual({});
   });
 
+  it("says in words of its own what each field takes", () => {
+    const words = Object.fromEntries(malformed(typed({ cpuModel: "two words", machineVersion: "seven", threads: "9" })).map(({ field, message }) => [field, message]));
+    expect(words).toEqual({
+      "hardware.cpuModel": "Give the name of a CPU model and its features, like qemu64,+aes.",
+      "hardware.machineVersion": "Give a machine version like 7.2.",
+      "hardware.topology": "Give whole numbers: at most 64 sockets, 256 cores and 8 threads.",
+    });
+  });
+
+  it("takes a machine version without the spaces around it", () => {
+    expect(hardwareOf(typed({ machineVersion: " 7.2 " }).hardware)).toEqual({ machineVersion: "7.2" });
+  });
+
+  it("counts a topology also while another field is wrong", () => {
+    expect(topologyCpus(typed({ sockets: "2", cpuModel: "two words", machineVersion: "x", extraArguments: "\0" }).hardware)).toBe(2);
+  });
+
+  it("knows which settings belong to experts", () => {
+    expect(hasExpertSettings(typed({ firmware: "uefi", chipset: "pc", clock: "local" }).hardware)).toBe(false);
+    for (const part of [{ machineVersion: "7.2" }, { cpuModel: "host" }, { extraArguments: "-S" }, { cores: "2" }]) expect(hasExpertSettings(typed(part).hardware), JSON.stringify(part)).toBe(true);
+  });
+
   it("follows what someone else changed, field by field", () => {
     const draft = { ...typed({ cpuModel: "host" }), disks: { disk0: { ...diskDraftOf(disk), megabytesPerSecond: "5" } } };
     const theirs = { ...config, hardware: { clock: "local" as const }, disks: [{ ...disk, bus: "scsi" as const, limits: { operationsPerSecond: 7 } }, { ...disk, id: "disk1" }] };
@@ -101,6 +123,13 @@ describe("the draft of a disk", () => {
   it("lifts the limits when both are emptied", () => {
     expect(set({ megabytesPerSecond: "", operationsPerSecond: " " })).toEqual({ disks: [{ id: "disk0", limits: null }] });
     expect(set({ megabytesPerSecond: "" })).toEqual({ disks: [{ id: "disk0", limits: { operationsPerSecond: 50 } }] });
+  });
+
+  it("takes limits from a kibibyte to a million megabytes a second, and shows thousandths", () => {
+    const field = (megabytesPerSecond: string) => malformed({ ...draftOf(limited), disks: { disk0: { ...diskDraftOf(limited.disks[0]!), megabytesPerSecond } } }).map((finding) => finding.field);
+    for (const good of ["0.001", "1000000", ""]) expect(field(good), good).toEqual([]);
+    for (const bad of ["0.0009", "1000001", "-1", "1e3"]) expect(field(bad), bad).toEqual(["limits.disk0.bytesPerSecond"]);
+    expect(diskDraftOf({ ...disk, limits: { bytesPerSecond: 1_234_567 } }).megabytesPerSecond).toBe("1.177");
   });
 
   it("is no change when spaces are all that differ", () => {

@@ -33,6 +33,30 @@ describe("the draft of a machine's settings", () => {
     expect(rebased({ ...draftOf(base), memoryMiB: "lots" }, base, theirs).memoryMiB).toBe("lots");
   });
 
+  it("sends another engine and another way to boot", () => {
+    const boot = { kind: "firmware", order: "cd" } as const;
+    expect(patchOf(config, { ...draftOf(config), engine: "qemu", boot })).toEqual({ engine: "qemu", boot });
+  });
+
+  it("takes a model that is left out for the one it stands for, and the order of members for nothing", () => {
+    const [adapter] = config.adapters;
+    expect(patchOf(config, { ...draftOf(config), adapters: [{ ...adapter!, model: "virtio" }] })).toEqual({});
+    const turned = Object.fromEntries(Object.entries(adapter!).reverse()) as typeof adapter;
+    expect(patchOf(config, { ...draftOf(config), adapters: [turned!] })).toEqual({});
+    expect(patchOf(config, { ...draftOf(config), adapters: [{ ...adapter!, model: "e1000" }] })).toEqual({ adapters: [{ ...adapter, model: "e1000" }] });
+  });
+
+  it("sends no settings of a disk that is taken out", () => {
+    const draft = { ...draftOf(config), disks: { disk0: { ...draftOf(config).disks["disk0"]!, bus: "sata" as const } } };
+    expect(patchOf(config, draft)).toEqual({ disks: [{ id: "disk0", bus: "sata" }] });
+    expect(patchOf(config, { ...draft, removeDisks: ["disk0"] })).toEqual({ removeDisks: ["disk0"] });
+  });
+
+  it("follows a group and an engine that someone else has set, and keeps disks that were asked for here", () => {
+    const theirs = { ...config, group: "week 6", engine: "qemu" as const };
+    expect(patchOf(theirs, rebased({ ...draftOf(config), addDisks: [{ sizeBytes: 512 }] }, config, theirs))).toEqual({ addDisks: [{ sizeBytes: 512 }] });
+  });
+
   it("makes addresses of single stations that are different each time", () => {
     const made = Array.from({ length: 50 }, freshMac);
     for (const mac of made) expect(MacAddress.safeParse(mac).success).toBe(true);
