@@ -5,6 +5,7 @@ import type { ErrorData } from "../contract/errors";
 import type { FileInspection } from "../contract/model";
 import { errno, isMissing } from "../storage/fileErrors";
 import { readImageHeader } from "../storage/formats/imageHeader";
+import { qcow2Length } from "../storage/formats/qcow2Length";
 import { headBytes, recognise } from "./fileFormats";
 import { IsoImage, type ReadAt } from "./isoImage";
 import { partitionHints } from "./partitionHints";
@@ -76,13 +77,29 @@ async function lookIntoDisk(path: string, { format, noun }: { format: string; no
   const { virtualBytes, leadsTo } = await readImageHeader(format, read, size);
   const partitions = format === "raw" ? partitionHints(head) : undefined;
   const system = systemOfDisk(basename(path), partitions);
-  const problem: ErrorData | undefined = leadsTo === undefined ? undefined : { code: "image-unusable", message: `${path} is ${noun} that ${leadsTo}. Terrarium opens no file that an image names, because such an image can be made to read any file of this computer.`, remedy: `If you trust it, make it whole first: qemu-img convert -O qcow2 "${path}" whole.qcow2` };
+  const problem = leadsTo === undefined ? await cutOff(path, { format, noun }, read, size) : leadingAway(path, noun, leadsTo);
   return {
     ...(virtualBytes === undefined ? {} : { virtualBytes }),
     ...(partitions && partitions.firmwares.length > 0 ? { firmwares: [...partitions.firmwares] } : {}),
     ...(system ? { system: system.id, arch: system.arch } : {}),
     ...(problem ? { problem } : {}),
   };
+}
+
+function leadingAway(path: string, noun: string, leadsTo: string): ErrorData {
+  return {
+    code: "image-unusable",
+    message: `${path} is ${noun} that ${leadsTo}. Terrarium opens no file that an image names, because such an image can be made to read any file of this computer.`,
+    remedy: `If you trust it, make it whole first: qemu-img convert -O qcow2 "${path}" whole.qcow2`,
+  };
+}
+
+/** What QEMU would not say: it gives its guest zeros for what is missing of an image. */
+async function cutOff(path: string, { format, noun }: { format: string; noun: string }, read: ReadAt, size: number): Promise<ErrorData | undefined> {
+  const needed = format === "qcow2" ? await qcow2Length(read, size) : undefined;
+  // Somebody who writes to it may have made it longer meanwhile.
+  if (needed === undefined || needed <= size || (await read(needed - 1, 1)).length > 0) return undefined;
+  return { code: "image-unusable", message: `${path} is ${noun} that is cut off: it has ${size} bytes, and what it holds reaches to byte ${needed}.`, remedy: "Put a complete copy of the file back; if it was downloaded, download it again." };
 }
 
 async function readAt(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {

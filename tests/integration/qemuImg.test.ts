@@ -231,3 +231,33 @@ describe("progressReader", () => {
     expect(told).toEqual([0, 0.125, 0.995, 1]);
   });
 });
+
+describe("a QCOW2 image that is cut off", () => {
+  const looked = async (path: string): Promise<string | undefined> => (await inspectFile(path)).problem?.message;
+
+  it.each([[""], ["cluster_size=512"], ["cluster_size=4k"], ["cluster_size=2M"], ["compat=0.10"], ["extended_l2=on"], ["preallocation=metadata"], ["preallocation=falloc"], ["refcount_bits=64"]])("is told from one that is whole: %s", async (options) => {
+    qemuImg("convert", "-f", "raw", "-O", "qcow2", ...(options === "" ? [] : ["-o", options]), place("disk"), place("image"));
+    expect(await looked(place("image"))).toBeUndefined();
+    const { size } = await stat(place("image"));
+    for (const left of [size - (size % 512 === 0 ? 512 : size % 512), Math.floor(size / 2), 100_000, 300, 40]) {
+      await truncate(place("image"), left);
+      expect(await looked(place("image")), String(left)).toContain("cut off: it has ");
+    }
+  });
+
+  it("is told from one that is whole when it is compressed", async () => {
+    qemuImg("convert", "-c", "-f", "raw", "-O", "qcow2", place("disk"), place("image"));
+    expect(await looked(place("image"))).toBeUndefined();
+    await truncate(place("image"), Math.floor((await stat(place("image"))).size * 0.7));
+    expect(await looked(place("image"))).toContain("cut off");
+  });
+
+  it("is not suspected in one that was written to here and there, and emptied in part", async () => {
+    qemuImg("create", "-q", "-f", "qcow2", place("image"), "100000256");
+    const io = (...commands: string[]): string => execFileSync("qemu-io", [...commands.flatMap((command) => ["-c", command]), place("image")], { encoding: "utf8", stdio: "pipe" });
+    for (const command of ["write -P 1 5000k 4k", "write -P 2 99999744 512", "write -z 20M 3M", "discard 5000k 4k", "write -P 3 30M 1536", "write -z -u 30M 64k", "write -P 4 70M 3M"]) {
+      io(command);
+      expect(await looked(place("image")), command).toBeUndefined();
+    }
+  });
+});
