@@ -66,6 +66,8 @@ interface Family extends Signs, SystemHardware {
   readonly arches: readonly SystemArch[];
   /** Newest first; behind a version the code names of the release. */
   readonly versions: readonly (readonly [version: string, ...names: string[]])[];
+  /** Versions there are for 32-bit processors, where those are not all. An entry without a version stands for older ones. */
+  readonly versions32?: readonly string[];
   /** Its releases are all in the table, so there is no entry without a version. */
   readonly complete?: boolean;
 }
@@ -92,6 +94,7 @@ const families: readonly Family[] = [
     id: "linuxmint",
     name: "Linux Mint",
     versions: [["22"], ["21"], ["20"]],
+    versions32: [],
     memoryMiB: 4096,
     diskBytes: 30 * GiB,
     info: [/^Linux Mint (?<version>[\d.]+) .* - Release (?<arch>\w+)/],
@@ -113,6 +116,7 @@ const families: readonly Family[] = [
     id: "ubuntu",
     name: "Ubuntu",
     versions: [["26.04"], ["24.04", "noble"], ["22.04", "jammy"], ["20.04", "focal"], ["18.04", "bionic"]],
+    versions32: ["18.04"],
     memoryMiB: 4096,
     diskBytes: 25 * GiB,
     info: [/^\w*ubuntu(?:-\w+)? (?<version>[\d.]+).* - \w+ (?<arch>\w+)/i],
@@ -125,6 +129,7 @@ const families: readonly Family[] = [
     id: "debian",
     name: "Debian",
     versions: [["13", "trixie"], ["12", "bookworm"], ["11", "bullseye"], ["10", "buster"]],
+    versions32: ["12", "11", "10"],
     info: [/^Debian GNU\/Linux (?<version>[\d.]+) .* - \S+ (?<arch>\w+)/],
     label: [/^Debian (?<version>[\d.]+) (?<arch>\w+)/, /^d-live (?<version>[\d.]+) \S+ (?<arch>\w+)/],
     fileName: [/^debian-(?:live-)?(?<version>\d+)\b.*(?<arch>amd64|i386)/i],
@@ -179,6 +184,7 @@ const families: readonly Family[] = [
     id: "freebsd",
     name: "FreeBSD",
     versions: [["15"], ["14"], ["13"]],
+    versions32: ["14", "13"],
     memoryMiB: 2048,
     cpus: 2,
     diskBytes: 20 * GiB,
@@ -247,7 +253,7 @@ export const wellKnownFiles: readonly string[] = [...new Set([...families.flatMa
 
 export const systems: readonly GuestSystem[] = families.flatMap((family) =>
   family.arches.flatMap((arch) => {
-    const versions = family.versions.map(([version]) => describe(family, arch, version));
+    const versions = family.versions.filter(([version]) => isMadeFor(family, version, arch)).map(([version]) => describe(family, arch, version));
     return family.complete ? versions : [...versions, describe(family, arch, undefined)];
   }),
 );
@@ -320,8 +326,12 @@ function first(look: (family: Family) => GuestSystem | undefined): GuestSystem |
 /** The entry of a family for a version (`12.5.0`, or a code name) and a processor; the nearest there is. */
 function choose(family: Family, text: string | undefined, wanted: SystemArch | undefined): GuestSystem | undefined {
   const known = family.versions.find(([version, ...names]) => text !== undefined && (text === version || text.startsWith(`${version}.`) || names.includes(text.toLowerCase())))?.[0];
-  const arch = wanted && family.arches.includes(wanted) ? wanted : family.arches[0];
+  const arch = wanted && isMadeFor(family, known, wanted) ? wanted : family.arches[0];
   return arch && byId.get(idOf(family, arch, known ?? (family.complete ? family.versions[0]?.[0] : undefined)));
+}
+
+function isMadeFor({ arches, versions32 }: Family, version: string | undefined, arch: SystemArch): boolean {
+  return arches.includes(arch) && (arch === "x86_64" || version === undefined || versions32 === undefined || versions32.includes(version));
 }
 
 function idOf(family: Family, arch: SystemArch, version: string | undefined): string {

@@ -14,6 +14,14 @@ describe("the guest systems", () => {
     }
   });
 
+  it("are 32-bit only where there ever was such a release", () => {
+    const ids = systems.filter(({ arch }) => arch === "i386").map(({ id }) => id);
+    for (const gone of ["ubuntu-26.04", "ubuntu-24.04", "ubuntu-20.04", "linuxmint-22", "linuxmint-20", "debian-13", "freebsd-15", "fedora-44"]) expect(ids).not.toContain(`${gone}-i386`);
+    expect(ids).toEqual(expect.arrayContaining(["ubuntu-18.04-i386", "ubuntu-i386", "linuxmint-i386", "debian-12-i386", "freebsd-14-i386", "windows-7-i386", "windows-10-i386"]));
+    // A file name that says what cannot be: the system there is.
+    expect(iso({ fileName: "ubuntu-24.04-desktop-i386.iso" })).toBe("ubuntu-24.04-amd64");
+  });
+
   it("give Windows what it has drivers for", () => {
     const machines = systems.filter((system) => system.group === "Windows");
     expect(machines.length).toBeGreaterThan(5);
