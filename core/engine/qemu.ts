@@ -98,12 +98,11 @@ function qemuInfo(host: QemuHost): EngineInfo {
   };
 }
 
-/** What runs machines here, and, when that is slow, why every quicker way is closed. */
+/** What runs machines here, and, when that is slow, which quicker way is closed; why it is, and what would open it, is doctor's to say. */
 function acceleratorInfo({ accelerator, accelerators }: QemuHost): AcceleratorInfo {
-  const closed = accelerators.find((other) => !other.works && other.id !== accelerator.id);
-  const reason = accelerator.fast ? undefined : (closed?.reason ?? accelerator.reason);
-  const remedy = accelerator.fast ? undefined : (closed?.remedy ?? accelerator.remedy);
-  return { label: accelerator.label, fast: accelerator.fast, ...(reason === undefined ? {} : { reason }), ...(remedy === undefined ? {} : { remedy }) };
+  const { label, fast } = accelerator;
+  const closed = fast ? undefined : accelerators.find((other) => !other.works && other.id !== accelerator.id);
+  return { label, fast, ...(closed ? { reason: `${closed.label} does not work here.` } : {}) };
 }
 
 function requireMachineType(config: MachineConfig, host: QemuHost): void {

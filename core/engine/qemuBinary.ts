@@ -10,9 +10,9 @@ import { isFile, isSystemError } from "./smallFile";
 export async function findBinary(env: NodeJS.ProcessEnv, platform: NodeJS.Platform, install: Installation): Promise<string | ErrorData> {
   const own = env.TERRARIUM_QEMU;
   if (own !== undefined && own !== "") {
-    if (!pathsOf(platform).isAbsolute(own)) return { code: "invalid-input", message: `TERRARIUM_QEMU is ${own}, which is not the whole path of a program.`, remedy: "Set it to the absolute path of a qemu-system-x86_64, or unset it." };
+    if (!pathsOf(platform).isAbsolute(own)) return { code: "invalid-input", message: `TERRARIUM_QEMU is ${own}, which is not the whole path of a program.`, remedy: "Set TERRARIUM_QEMU to the absolute path of a qemu-system-x86_64, or unset it to use the QEMU of this system." };
     if (await isExecutable(own)) return own;
-    return { code: "unavailable", message: `TERRARIUM_QEMU names ${own}, which is not there or cannot be executed.`, remedy: "Correct it, or unset it to use the QEMU of this system." };
+    return { code: "unavailable", message: `TERRARIUM_QEMU names ${own}, which is not there or cannot be executed.`, remedy: "Set TERRARIUM_QEMU to the absolute path of a qemu-system-x86_64, or unset it to use the QEMU of this system." };
   }
   const candidates = places("qemu-system-x86_64", env, platform);
   const usable = await Promise.all(candidates.map(isExecutable));

@@ -1,6 +1,6 @@
 import { formatSize, MiB } from "../../base/bytes";
 import { TerrariumError } from "../../contract/errors";
-import type { MachineInfo } from "../../contract/model";
+import type { AcceleratorInfo, MachineInfo } from "../../contract/model";
 import { procedures } from "../../contract/procedures";
 import { shellWords } from "../../contract/shellWords";
 import { requireYes, yesOption } from "../ask";
@@ -201,7 +201,7 @@ function description(machine: MachineInfo): string {
     ["Group", config?.group],
     ["Notes", config?.notes],
     ["Engine", machine.engine === undefined ? undefined : `${machine.engine.label}${config?.engine === "auto" ? " (chosen automatically)" : ""}`],
-    ["Runs on", machine.engine?.accelerator && [`${machine.engine.label} ${machine.engine.version ?? ""} with ${machine.engine.accelerator.label}`.replace("  ", " "), machine.engine.accelerator.reason, machine.engine.accelerator.remedy].filter((line) => line !== undefined).join("\n")],
+    ["Runs on", machine.engine?.accelerator && `${machine.engine.label} ${machine.engine.version ?? ""} with ${acceleratorWord(machine.engine.accelerator)}`.replace("  ", " ")],
     ["System", config?.system],
     ["Memory", config && `${formatSize(config.memoryMiB * MiB)}${machine.balloonMiB === undefined ? "" : `, of which the guest is left ${formatSize(machine.balloonMiB * MiB)}`}`],
     ["Processors", config && String(config.cpus)],
@@ -215,6 +215,10 @@ function description(machine: MachineInfo): string {
     ["Addresses", guest.addresses.map(({ adapter, address }) => `${adapter}  ${address}`).join("\n")],
     ["Folder", `${machine.folder}${machine.hostBytes === undefined ? "" : ` (${formatSize(machine.hostBytes)})`}`],
   ]);
+}
+
+function acceleratorWord({ label, reason }: AcceleratorInfo): string {
+  return reason === undefined ? label : `${label}: slow because ${reason.replace(/\.$/, "")}`;
 }
 
 function hardwareWord({ firmware, chipset, machineVersion, cpuModel, topology, clock, extraArguments }: NonNullable<NonNullable<MachineInfo["config"]>["hardware"]>): string {

@@ -34,8 +34,8 @@ describe("the place of QEMU", () => {
     const own = await program("my-qemu");
     expect(await findBinary({ PATH: "", TERRARIUM_QEMU: own }, "linux", install)).toBe(own);
     await program("qemu-system-x86_64");
-    expect(await findBinary({ PATH: folder.path, TERRARIUM_QEMU: `${own}-gone` }, "linux", install)).toMatchObject({ code: "unavailable", message: expect.stringContaining(`${own}-gone`) as string });
-    expect(await findBinary({ PATH: folder.path, TERRARIUM_QEMU: "my-qemu" }, "linux", install)).toMatchObject({ code: "invalid-input" });
+    expect(await findBinary({ PATH: folder.path, TERRARIUM_QEMU: `${own}-gone` }, "linux", install)).toMatchObject({ code: "unavailable", message: expect.stringContaining(`${own}-gone`) as string, remedy: expect.stringContaining("TERRARIUM_QEMU") as string });
+    expect(await findBinary({ PATH: folder.path, TERRARIUM_QEMU: "my-qemu" }, "linux", install)).toMatchObject({ code: "invalid-input", remedy: expect.stringContaining("TERRARIUM_QEMU") as string });
     expect(await findBinary({ PATH: folder.path, TERRARIUM_QEMU: folder.path }, "linux", install)).toMatchObject({ code: "unavailable" });
   });
 });
