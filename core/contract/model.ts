@@ -179,7 +179,7 @@ export const AcceleratorInfo = z.object({
   label: z.string(),
   /** At nearly the speed of the host. */
   fast: z.boolean(),
-  /** Why it is slow, and what would make it fast. */
+  /** Why it is slow, in a few words, and what would make it fast; doctor says both in full. */
   reason: z.string().optional(),
   remedy: z.string().optional(),
 });
@@ -286,7 +286,7 @@ export const DiskSpec = z.union([
   z.object({ sizeBytes: z.number().int().positive(), bus: DiskBus.optional() }),
   /**
    * `copy` puts a copy into the machine's folder, converted when the engine cannot read its format; `link` uses the file
-   * where it is (the machine then changes it). A copy is made `growTo` bytes long when it is shorter.
+   * where it is (the machine then changes it). A copy is made `growTo` bytes long, which must not be less than it has.
    */
   z.object({ image: z.string().min(1), mode: z.enum(["copy", "link"]), bus: DiskBus.optional(), growTo: z.number().int().positive().optional() }),
 ]);
@@ -380,6 +380,8 @@ export const FileInspection = z.object({
   firmwares: z.array(z.enum(["bios", "uefi"])).optional(),
   /** The size a guest sees of a disk image, bytes. */
   virtualBytes: z.number().optional(),
+  /** Why this computer cannot turn it into another format, for an engine that does not read its own, and what to install. */
+  unconvertible: ErrorShape.optional(),
   /** Why it cannot be used. */
   problem: ErrorShape.optional(),
 });

@@ -14,7 +14,7 @@ import { comparable } from "./folderName";
 import type { HostFacts } from "./hostFacts";
 import type { RegisteredMachine } from "./machineFolders";
 import { modeWords } from "./networkPlan";
-import { inspectFile, judgeImage, type Purpose } from "./media";
+import { growRemedy, inspectFile, judgeImage, tooShort, type Purpose } from "./media";
 import { kindOfChange, patched } from "./settings";
 import type { Starter } from "./starter";
 
@@ -32,6 +32,8 @@ export interface CheckContext {
   readonly networks: readonly NetworkConfig[];
   /** Images can be copied into another format. */
   readonly canConvert: boolean;
+  /** How to get the tool for that, where it is missing. */
+  readonly installConverter?: string | undefined;
   /** The engine that would run a machine. May throw TerrariumError when there is none. */
   resolveEngine(machine: EngineNeeds): EngineInfo;
   /** What of a machine the built-in emulator cannot give it, in words. */
@@ -66,7 +68,7 @@ export async function checkSpec(spec: MachineSpec, context: CheckContext): Promi
   const engine = checkEngine(findings, specNeeds(spec));
   if (engine) {
     checkHardware(findings, specNeeds(spec), engine);
-    checkMemory(findings, spec.memoryMiB, engine);
+    checkMemory(findings, spec, engine);
     checkCpus(findings, spec.cpus, engine);
     checkCount(findings, "disks", spec.disks.length, engine.capabilities.maxDisks);
   }
@@ -90,7 +92,7 @@ export async function checkPatch(machine: RegisteredMachine & { readonly config:
   const engine = hardwareChanges ? checkEngine(findings, after) : engineOf(context, after);
   if (engine && hardwareChanges) {
     checkHardware(findings, after, engine);
-    checkMemory(findings, after.memoryMiB, engine);
+    checkMemory(findings, after, engine);
     checkCpus(findings, after.cpus, engine);
   }
   if (patch.memoryMiB !== undefined) checkMemoryForHost(findings, patch.memoryMiB, engine);
@@ -112,7 +114,7 @@ export async function checkStart(machine: RegisteredMachine & { readonly config:
   const engine = checkEngine(findings, config);
   if (engine) {
     checkHardware(findings, config, engine);
-    checkMemory(findings, config.memoryMiB, engine);
+    checkMemory(findings, config, engine);
     checkCpus(findings, config.cpus, engine);
   }
   const { memoryAvailableMiB, diskFreeBytes } = context.facts;
@@ -185,9 +187,13 @@ function checkEngine(findings: Findings, machine: EngineNeeds): EngineInfo | und
   }
 }
 
-function checkMemory(findings: Findings, memoryMiB: number, engine: EngineInfo): void {
+/** OVMF (2022.11) comes to its menu with 36 MiB and crashes with 32; what it needs grows with the machine's devices. */
+const leastUefiMemoryMiB = 64;
+
+function checkMemory(findings: Findings, { memoryMiB, hardware }: Pick<EngineNeeds, "memoryMiB" | "hardware">, engine: EngineInfo): void {
   const { minMemoryMiB, maxMemoryMiB } = engine.capabilities;
-  if (memoryMiB < minMemoryMiB) findings.error("memoryMiB", "invalid-input", `${engine.label} needs at least ${megabytes(minMemoryMiB)} of memory for a machine.`, `Give it ${megabytes(minMemoryMiB)} or more.`);
+  if (memoryMiB < leastUefiMemoryMiB && hardware?.firmware === "uefi") findings.error("memoryMiB", "invalid-input", `With ${megabytes(memoryMiB)} of memory UEFI does not start.`, `Give it ${megabytes(leastUefiMemoryMiB)} or more, or choose BIOS.`);
+  else if (memoryMiB < minMemoryMiB) findings.error("memoryMiB", "invalid-input", `${engine.label} needs at least ${megabytes(minMemoryMiB)} of memory for a machine.`, `Give it ${megabytes(minMemoryMiB)} or more.`);
   if (memoryMiB > maxMemoryMiB) findings.error("memoryMiB", "unsupported", `${engine.label} gives a machine at most ${maxMemoryMiB} MB of memory.`, `Choose ${maxMemoryMiB} MB or less, or another engine.`);
 }
 
@@ -265,12 +271,14 @@ async function checkDiskSpecs(findings: Findings, specs: readonly DiskSpec[], en
       continue;
     }
     const inspection = await inspectFile(spec.image);
-    const finding = judgeImage(inspection, "disk", { formats: engine?.capabilities.diskFormats ?? ["raw"], canConvert: context.canConvert && spec.mode === "copy" });
+    const finding = judgeImage(inspection, "disk", { formats: engine?.capabilities.diskFormats ?? ["raw"], canConvert: context.canConvert && spec.mode === "copy", install: spec.mode === "copy" ? context.installConverter : undefined });
     if (finding) findings[finding.level](field, "image-unusable", finding.message, finding.remedy);
     if (finding?.level === "error") continue;
     if (spec.mode === "copy") {
       copied += await allocatedBytes(spec.image);
-      if (spec.growTo !== undefined) checkNewDisk(findings, field, spec.growTo);
+      const bytes = inspection.virtualBytes ?? (inspection.format === "unknown" ? inspection.sizeBytes : 0);
+      if (spec.growTo !== undefined && spec.growTo < bytes) findings.error(field, "invalid-input", tooShort(spec.image, bytes, spec.growTo), growRemedy);
+      else if (spec.growTo !== undefined) checkNewDisk(findings, field, spec.growTo);
       continue;
     }
     const real = await realpath(spec.image);

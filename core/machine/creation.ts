@@ -11,7 +11,7 @@ import { diskSpace } from "./hostFacts";
 import { newMac } from "./macAddress";
 import { isThere } from "./machineFolders";
 import { hostnameFor } from "./identity";
-import { inspectFile, judgeImage } from "./media";
+import { growRemedy, inspectFile, judgeImage, tooShort } from "./media";
 import { hashPassword, seedImage } from "./seed";
 
 /** What a machine is made of, decided before anything is made. */
@@ -138,7 +138,8 @@ async function planDisk(id: string, folder: string, spec: DiskSpec, { formats, q
     if (sizeBytes === 0) throw new TerrariumError("image-unusable", `${spec.image} is too short to be a disk.`, "Choose another file.");
     return { config: { id, sizeBytes, layers: [{ file: await realpath(spec.image), format: format === "qcow2" ? "qcow2" : "raw" }], ...bus }, hostBytes: 0 };
   }
-  const sizeBytes = wholeSectors(Math.max(imageBytes, spec.growTo ?? 0));
+  if (spec.growTo !== undefined && spec.growTo < imageBytes) throw new TerrariumError("invalid-input", tooShort(spec.image, imageBytes, spec.growTo), growRemedy);
+  const sizeBytes = wholeSectors(spec.growTo ?? imageBytes);
   const target = format !== "raw" && formats.includes("qcow2") ? "qcow2" : "raw";
   return {
     config: { id, sizeBytes, layers: [{ file: `${folder}/0.${target}`, format: target }], ...bus },

@@ -45,6 +45,12 @@ export class Equipment {
     return this.lookup?.ok ? this.lookup.value.img : undefined;
   }
 
+  /** How to get qemu-img, where there is none that can be used. */
+  get installImageTool(): string | undefined {
+    if (this.imageTool !== undefined || this.lookup === undefined) return undefined;
+    return this.lookup.ok ? this.lookup.value.install.img : (this.lookup.error.remedy ?? "`terrarium doctor` says what is wrong with QEMU.");
+  }
+
   /** Resolves when the look for QEMU that goes on now is over. */
   get qemuKnown(): Promise<void> {
     return this.looking ?? Promise.resolve();

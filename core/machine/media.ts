@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { open, stat, type FileHandle } from "node:fs/promises";
 import { basename, isAbsolute } from "node:path";
+import { formatSize } from "../base/bytes";
 import type { ErrorData } from "../contract/errors";
 import type { FileInspection } from "../contract/model";
 import { errno, isMissing } from "../storage/fileErrors";
@@ -158,11 +159,38 @@ const places: Partial<Record<FileInspection["kind"], string>> = {
   initrd: "Give it as the initial RAM disk instead.",
 };
 
+/** A disk can be made longer, never shorter: what lies behind would be lost. */
+export function tooShort(image: string, bytes: number, growTo: number): string {
+  return `The disk in ${image} has ${formatSize(bytes)}; it cannot be made ${formatSize(growTo)} long, which is less.`;
+}
+
+export const growRemedy = "Choose a larger size, or leave the disk as long as it is.";
+
 /** Formats that qemu-img turns into another. */
 const convertible: readonly string[] = ["qcow2", "vmdk", "vdi", "vhdx", "vhd"];
 
-/** Why a file cannot be used as `purpose`, or what to beware of; undefined when all is well. `formats`: disk formats the engine reads; `canConvert`: a copy may be made in another format. */
-export function judgeImage(file: Inspection, purpose: Purpose, { formats, canConvert }: { formats: readonly string[]; canConvert: boolean } = { formats: ["raw"], canConvert: false }): ImageFinding | undefined {
+/** What is found in a file on a computer without the tool that converts images. `install`: how to get it. */
+export function withoutConverter(file: Inspection, install: string): Inspection {
+  if (file.kind !== "disk" || !convertible.includes(file.format)) return file;
+  return { ...file, unconvertible: { code: "unavailable", message: cannotConvert(file), remedy: install } };
+}
+
+function cannotConvert({ path, noun }: Inspection): string {
+  return `${path} is ${noun}, and cannot be converted on this computer: there is no qemu-img that Terrarium can use.`;
+}
+
+/** What images may become. */
+export interface Conversion {
+  /** Disk formats the engine reads. */
+  readonly formats: readonly string[];
+  /** A copy may be made in another format. */
+  readonly canConvert: boolean;
+  /** How to get the tool that is missing for it. */
+  readonly install?: string | undefined;
+}
+
+/** Why a file cannot be used as `purpose`, or what to beware of; undefined when all is well. */
+export function judgeImage(file: Inspection, purpose: Purpose, { formats, canConvert, install }: Conversion = { formats: ["raw"], canConvert: false }): ImageFinding | undefined {
   if (file.problem) return { level: "error", message: file.problem.message, remedy: file.problem.remedy ?? "Choose another file." };
   const { wanted, kind } = purposes[purpose];
   if (file.kind !== kind) {
@@ -171,6 +199,7 @@ export function judgeImage(file: Inspection, purpose: Purpose, { formats, canCon
     return { level: "error", message: `${file.path} is ${file.noun}, not ${wanted}.`, remedy: places[file.kind] ?? `Choose ${wanted}.` };
   }
   if (purpose === "disk" && !formats.includes(file.format) && !(canConvert && convertible.includes(file.format))) {
+    if (install !== undefined && convertible.includes(file.format)) return { level: "error", message: cannotConvert(file), remedy: install };
     return { level: "error", message: `${file.path} is ${file.noun}; this engine reads ${formats.join(" and ")} images only.`, remedy: `Convert it first: qemu-img convert -O raw "${file.path}" disk.raw` };
   }
   return undefined;

@@ -7,7 +7,7 @@ import { Emitter, type Event } from "../base/emitter";
 import type { Log } from "../base/log";
 import type { EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, toErrorData } from "../contract/errors";
-import { leastGuestMemoryMiB, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type MachinePatch, type Notice } from "../contract/model";
+import { leastGuestMemoryMiB, type FileInspection, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type MachinePatch, type Notice } from "../contract/model";
 import type { networkProcedures } from "../contract/networkProcedures";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
 import { doctorChecks } from "../engine/qemuHost";
@@ -25,7 +25,7 @@ import { Jobs } from "./jobs";
 import { chordsForText, keyName } from "./keyboard";
 import { Machine } from "./machine";
 import type { RegisteredMachine } from "./machineFolders";
-import { inspectFile } from "./media";
+import { inspectFile, withoutConverter } from "./media";
 import { networkCalls } from "./networkCalls";
 import { Networking } from "./networking";
 import { Registry } from "./registry";
@@ -239,8 +239,15 @@ export class Service {
     },
     "trash.empty": async ({ id }) => this.emptyTrash(id),
 
-    "media.inspect": ({ path }) => inspectFile(path),
+    "media.inspect": ({ path }) => this.inspect(path),
   };
+
+  private async inspect(path: string): Promise<FileInspection> {
+    await this.equipment.qemuKnown;
+    const { installImageTool } = this.equipment;
+    const found = await inspectFile(path);
+    return installImageTool === undefined ? found : withoutConverter(found, installImageTool);
+  }
 
   // --- machines
 
@@ -379,9 +386,10 @@ export class Service {
   }
 
   private async contextNow(): Promise<CheckContext> {
-    const { engines, starter, imageTool } = this.equipment;
+    const { engines, starter, imageTool, installImageTool } = this.equipment;
     return {
       canConvert: imageTool !== undefined,
+      installConverter: installImageTool,
       facts: await readHostFacts(this.home.path),
       machines: this.registry.list(),
       starter,

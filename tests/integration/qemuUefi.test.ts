@@ -69,3 +69,18 @@ describe("a machine with UEFI that starts Debian's kernel from a CD", () => {
     expect(await template()).toEqual(before);
   });
 });
+
+describe("a machine with UEFI and the least memory that is allowed for it", () => {
+  it("comes as far as to look for something to start", async () => {
+    const test = await TestHost.open();
+    try {
+      const { id } = await test.create("least", { engine: "qemu", arch: "x86_64", memoryMiB: 64, cpus: 4, hardware: { firmware: "uefi" }, boot: { kind: "firmware", order: "cd" }, adapters: Array.from({ length: 4 }, () => ({ attachment: { mode: "none" as const } })), disks: [{ sizeBytes: 1 << 20, bus: "scsi" }, { sizeBytes: 1 << 20, bus: "sata" }, { sizeBytes: 1 << 20 }] });
+      await test.start(id);
+      await new SerialShell(await test.host.openStream({ stream: "serial", id })).until(/BdsDxe: No bootable option/);
+      await test.host.call("machine.powerOff", { id });
+      await expect(test.host.call("machine.set", { id, patch: { memoryMiB: 63 } })).rejects.toMatchObject({ code: "invalid-input", message: expect.stringContaining("UEFI does not start") as string });
+    } finally {
+      await test.dispose();
+    }
+  });
+});

@@ -140,7 +140,7 @@ export function convertedTo(draft: Draft, engine: EngineInfo | undefined): "raw"
   if (draft.source !== "disk" || draft.imageMode !== "copy" || draft.inspection?.kind !== "disk" || engine === undefined) return undefined;
   const { format } = draft.inspection;
   const target = format !== "raw" && engine.capabilities.diskFormats.includes("qcow2") ? "qcow2" : "raw";
-  return format === target ? undefined : target;
+  return format === target || draft.inspection.unconvertible ? undefined : target;
 }
 
 /** Why the image cannot be used where it is, before the host is asked. */

@@ -1,7 +1,7 @@
 import { mkdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
-import { GiB } from "../../../core/base/bytes";
+import { GiB, MiB } from "../../../core/base/bytes";
 import { TerrariumError } from "../../../core/contract/errors";
 import { MachineSpec, type EngineInfo, type MachineConfig, type MachineSpecInput } from "../../../core/contract/model";
 import { EngineTable } from "../../../core/engine/engine";
@@ -93,6 +93,8 @@ describe("checkSpec", () => {
     context = { ...context, resolveEngine: () => ({ ...qemuInfo, available: true }) };
     await expectFinding({ cpus: 3, hardware: { topology: { sockets: 1, cores: 2, threads: 1 } } }, "hardware.topology", "invalid-input");
     await expectFinding({ hardware: { extraArguments: ["-device", "edu", "-netdev", "user,id=x"] } }, "hardware.extraArguments", "invalid-input");
+    const { message, remedy } = await expectFinding({ memoryMiB: 48, hardware: { firmware: "uefi" }, boot: { kind: "firmware", order: "cd" } }, "memoryMiB", "invalid-input");
+    expect([message, remedy]).toEqual([expect.stringContaining("UEFI"), expect.stringContaining("64 MB")]);
     await expectFinding({ hardware: { cpuModel: "help" } }, "hardware.cpuModel", "invalid-input");
   });
 
@@ -103,6 +105,13 @@ describe("checkSpec", () => {
 
   it("finds an engine that is not available", async () => {
     expect((await expectFinding({ engine: "qemu" }, "engine", "unavailable")).message).toBe(qemuInfo.problem?.message);
+  });
+
+  it("finds a copy that would have to be shorter than its image", async () => {
+    await writeFile(place("disk.img"), mbrDisk());
+    const { message } = await expectFinding({ disks: [{ image: place("disk.img"), mode: "copy", growTo: MiB / 2 }] }, "disks.0", "invalid-input");
+    expect(message).toContain("has 1 MB; it cannot be made 512 KB long");
+    expect(await check({ disks: [{ image: place("disk.img"), mode: "copy", growTo: MiB }] })).toEqual([]);
   });
 
   it("finds disks that the host has no room for", async () => {

@@ -65,6 +65,14 @@ describe("planMachine", () => {
     expect(await readdir(join(folder.path, "machine"))).toEqual([]);
   });
 
+  it("makes a copy as long as it is told, and not shorter than the image", async () => {
+    const image = join(folder.path, "image");
+    await writeFile(image, mbrDisk(1024 * 1024));
+    const { config } = await planMachine(specOf({ disks: [{ image, mode: "copy", growTo: 4 * 1024 * 1024 }] }), context);
+    expect(config.disks[0]?.sizeBytes).toBe(4 * 1024 * 1024);
+    await expect(planMachine(specOf({ disks: [{ image, mode: "copy", growTo: 512 * 1024 }] }), context)).rejects.toMatchObject({ code: "invalid-input", message: expect.stringContaining("has 1 MB; it cannot be made 512 KB") as string });
+  });
+
   it("refuses an image that is missing or that the engine does not read", async () => {
     await expect(planMachine(specOf({ disks: [{ image: "/nowhere.img", mode: "copy" }] }), context)).rejects.toMatchObject({ code: "image-unusable" });
     const image = join(folder.path, "image.qcow2");

@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { headBytes, recognise } from "../../../core/machine/fileFormats";
-import { inspectFile, judgeImage, type Inspection } from "../../../core/machine/media";
+import { inspectFile, judgeImage, withoutConverter, type Inspection } from "../../../core/machine/media";
 import { cpioArchive, gptDisk, isoImage, kernelImage, mbrDisk, qcow2Image, vmdkHeader } from "../../support/images";
 import { useTemporaryFolder } from "../../support/temporaryFolder";
 
@@ -164,6 +164,14 @@ describe("judgeImage", () => {
 
   it("says how to convert a disk that the engine does not read", async () => {
     expect(judgeImage(await inspect(qcow2Image()), "disk")).toMatchObject({ level: "error", remedy: expect.stringContaining("qemu-img convert") as string });
+  });
+
+  it("says what to install for a disk that would have to be converted where nothing can", async () => {
+    const image = await inspect(vmdkHeader(2048, 'createType="monolithicSparse"\nRW 2048 SPARSE "disk.vmdk"\n'));
+    expect(judgeImage(image, "disk", { formats: ["raw", "qcow2"], canConvert: false, install: "Install it." })).toMatchObject({ level: "error", message: expect.stringContaining("cannot be converted on this computer") as string, remedy: "Install it." });
+    expect(withoutConverter(image, "Install it.").unconvertible).toMatchObject({ code: "unavailable", remedy: "Install it." });
+    // Nobody converts a raw disk, and nothing converts what is none.
+    for (const other of [mbrDisk(), isoImage()]) expect(withoutConverter(await inspect(other), "Install it.").unconvertible).toBeUndefined();
   });
 
   it("warns about a disk of which nothing is known, because it may be one", async () => {
