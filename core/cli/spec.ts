@@ -263,9 +263,12 @@ function memory(where: string, text: string): number {
   return bytes / MiB;
 }
 
-export function count(where: string, text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`${where}: "${text}" is no number above 0.`);
-  return Number(text);
+/** @param most what is allowed at most, in whose unit the text is. */
+export function count(where: string, text: string, most?: number): number {
+  const wanted = most === undefined ? "a whole number above 0" : `a whole number from 1 to ${most}`;
+  const number = /^[1-9]\d{0,8}$/.test(text) ? Number(text) : undefined;
+  if (number === undefined || (most !== undefined && number > most)) throw new UsageError(`${where}: "${text}" is not ${wanted}.`);
+  return number;
 }
 
 export function oneOf<T extends string>(where: string, allowed: readonly T[], text: string): T {

@@ -30,13 +30,22 @@ export function readCommand(verbs: readonly Verb[], args: readonly string[]): Co
   try {
     parsed = parseArgs({ args: args.slice(verb.name.split(" ").length), options, allowPositionals: true, strict: true }) as typeof parsed;
   } catch (error) {
-    throw new UsageError(`${(error as Error).message}\n${usageLine(verb)}`);
+    throw new UsageError(`${misread(error as Error & { code?: string })}\n${usageLine(verb)}`);
   }
   const { json, help, ...values } = parsed.values;
   const [least, most] = verb.count;
   const given = parsed.positionals.length;
   if (help !== true && (given < least || given > most)) throw new UsageError(`${given < least ? "Something is missing" : `"${parsed.positionals[most]}" is too much`}.\n${usageLine(verb)}`);
   return { verb, operands: parsed.positionals, values: values as Command["values"], json: json === true, help: help === true };
+}
+
+/** What Node's reader of options complains about, in our words. */
+function misread({ code, message }: Error & { code?: string }): string {
+  const option = /'(--?[^' ]+)/.exec(message)?.[1];
+  if (option === undefined) return message;
+  if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION") return `There is no option ${option}. Put -- before words that begin with a dash and are none.`;
+  if (code !== "ERR_PARSE_ARGS_INVALID_OPTION_VALUE") return message;
+  return /does not take/.test(message) ? `${option} takes no value.` : `${option} needs a value; write one that begins with a dash as ${option}=VALUE.`;
 }
 
 export function usageLine(verb: Verb): string {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ErrorData } from "../contract/errors";
+import { faultInWords } from "../contract/inputWords";
 import { MachineConfig, MachineId, machineConfigVersion } from "../contract/model";
 import { writeFileAtomically, type FaultHook } from "../storage/atomicFile";
 import { fileError, isMissing } from "../storage/fileErrors";
@@ -91,9 +92,7 @@ export function parseConfig(text: string, path: string, table: ReadonlyMap<numbe
   }
   const parsed = MachineConfig.safeParse(record);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const where = issue?.path.length ? `"${issue.path.join(".")}": ` : "";
-    return unusable(path, `${where}${issue?.message ?? "it does not have the form of a configuration"}`, restoreRemedy(path), known);
+    return unusable(path, faultInWords(parsed.error.issues[0]), restoreRemedy(path), known);
   }
   const problem = contradiction(parsed.data);
   if (problem !== undefined) return unusable(path, problem, restoreRemedy(path), known);

@@ -7,6 +7,7 @@ import { Emitter, type Event } from "../base/emitter";
 import type { Log } from "../base/log";
 import type { EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, toErrorData } from "../contract/errors";
+import { inputInWords } from "../contract/inputWords";
 import { leastGuestMemoryMiB, type FileInspection, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type MachinePatch, type Notice } from "../contract/model";
 import type { networkProcedures } from "../contract/networkProcedures";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
@@ -106,8 +107,7 @@ export class Service {
     if (!isProcedureName(name)) throw new TerrariumError("not-found", `There is no call named “${name}”.`, "Both sides must be of the same version of Terrarium.");
     const parsed = procedures[name].input.safeParse(input ?? {});
     if (!parsed.success) {
-      const issue = parsed.error.issues[0];
-      throw new TerrariumError("invalid-input", inWords(issue));
+      throw new TerrariumError("invalid-input", inputInWords(parsed.error.issues[0]));
     }
     // The table and the handlers have the same keys, which the compiler cannot follow through a variable.
     const handler = this.handlers[name] as (input: unknown) => Promise<unknown>;
@@ -451,13 +451,6 @@ export class Service {
     this.eventEmitter.fire({ type: "notice", notice: { ...notice, id: randomBytes(6).toString("hex"), at: this.clock.now() } });
   }
 
-}
-
-/** What is wrong with a call's input. The schemas' own words stand for themselves; the checker's need the place. */
-function inWords(issue: { readonly message: string; readonly path: readonly PropertyKey[] } | undefined): string {
-  if (!issue) return "The input does not fit.";
-  const place = /^(Invalid|Unrecognized|Too )/.test(issue.message) && issue.path.length > 0 ? ` (${issue.path.join(".")})` : "";
-  return `${issue.message.charAt(0).toUpperCase()}${issue.message.slice(1)}${place}.`;
 }
 
 async function done(work: Promise<void>): Promise<Record<string, never>> {

@@ -87,7 +87,7 @@ export const consoleVerbs: readonly Verb[] = [
       timeout: { type: "string", value: "SECONDS", help: "Give up after this long. 60 unless told, at most 600." },
     },
     async run(context, [name, command, ...args], values) {
-      const timeoutMs = 1000 * (values.timeout === undefined ? 60 : count("--timeout", values.timeout));
+      const timeoutMs = 1000 * (values.timeout === undefined ? 60 : count("--timeout", values.timeout, 600));
       const host = await context.connect();
       const { id } = await findMachine(host, name!);
       const input = values.stdin ? await readAll(context.terminal.stdin) : undefined;
@@ -109,11 +109,11 @@ export const consoleVerbs: readonly Verb[] = [
     doc: procedures["machine.log"].doc,
     options: {
       log: { type: "string", value: "events|engine|serial0", help: "Which one. events unless told." },
-      bytes: { type: "string", value: "N", help: "At most this much of it. 65536 unless told." },
+      bytes: { type: "string", value: "N", help: "At most this much of it, and no more than 1048576. 65536 unless told." },
     },
     async run(context, [name], values) {
       const log = oneOf("--log", ["events", "engine", "serial0"] as const, values.log ?? "events");
-      const maxBytes = values.bytes === undefined ? 65_536 : count("--bytes", values.bytes);
+      const maxBytes = values.bytes === undefined ? 65_536 : count("--bytes", values.bytes, 1 << 20);
       const host = await context.connect();
       const { id } = await findMachine(host, name!);
       const result = await host.call("machine.log", { id, log, maxBytes });

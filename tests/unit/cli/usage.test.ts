@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { procedures } from "../../../core/contract/procedures";
 import { verbs } from "../../../core/cli/run";
 import { helpFor, overview, readCommand } from "../../../core/cli/usage";
-import { UsageError } from "../../../core/cli/verb";
+import { UsageError, type Context } from "../../../core/cli/verb";
 
 describe("the command line", () => {
   it("reads operands and options in any order", () => {
@@ -31,6 +31,20 @@ describe("the command line", () => {
     ["a value for a switch", ["start", "a", "--wait=yes"]],
   ])("refuses %s", (_what, args) => {
     expect(() => readCommand(verbs, args)).toThrow(UsageError);
+  });
+
+  it.each([
+    [["list", "--fast"], "There is no option --fast."],
+    [["create", "web", "--memory"], "--memory needs a value"],
+    [["create", "web", "--memory", "--json"], "--memory needs a value"],
+    [["start", "a", "--wait=yes"], "--wait takes no value."],
+  ])("says of %j in its own words what is wrong", (args, words) => {
+    expect(() => readCommand(verbs, args)).toThrow(words);
+  });
+
+  it("says how long a command may take at most", async () => {
+    const { verb, operands, values } = readCommand(verbs, ["exec", "web", "--timeout", "601", "--", "true"])!;
+    await expect(verb.run({} as Context, operands, values)).rejects.toThrow('--timeout: "601" is not a whole number from 1 to 600.');
   });
 
   it("asks for the overview when nothing is asked", () => {
