@@ -76,7 +76,7 @@ describe("a machine with UEFI and the least memory that is allowed for it", () =
     try {
       const { id } = await test.create("least", { engine: "qemu", arch: "x86_64", memoryMiB: 64, hardware: { firmware: "uefi" }, boot: { kind: "firmware", order: "cd" }, disks: [{ sizeBytes: 1 << 20, bus: "scsi" }, { sizeBytes: 1 << 20, bus: "sata" }, { sizeBytes: 1 << 20 }] });
       await test.start(id);
-      await new SerialShell(await test.host.openStream({ stream: "serial", id })).until(/BdsDxe: No bootable option/);
+      await new SerialShell(await test.host.openStream({ stream: "serial", id })).until(/UEFI Interactive Shell|No bootable option/);
       await test.host.call("machine.powerOff", { id });
       await expect(test.host.call("machine.set", { id, patch: { memoryMiB: 63 } })).rejects.toMatchObject({ code: "invalid-input", message: expect.stringContaining("UEFI does not start") as string });
     } finally {
