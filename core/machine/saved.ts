@@ -17,6 +17,8 @@ const SavedFacts = z.object({
   boot: z.string(),
   disks: z.array(z.object({ id: z.string(), sizeBytes: z.number(), file: z.string() })),
   medium: z.string().nullable(),
+  /** Absent in states of machines that had one for certain. */
+  drives: z.array(z.string()).optional(),
   macs: z.array(z.string()),
   /** Absent in states of machines that could have one only. */
   cpus: z.number().optional(),
@@ -39,6 +41,7 @@ export function savedFacts(config: MachineConfig, engine: { readonly id: EngineI
     boot: config.boot.kind,
     disks: config.disks.map((disk) => ({ id: disk.id, sizeBytes: disk.sizeBytes, file: disk.layers[disk.layers.length - 1]?.file ?? "" })),
     medium: config.drives[0]?.medium ?? null,
+    drives: config.drives.map((drive) => drive.id),
     macs: config.adapters.map((adapter) => adapter.mac),
   };
 }
@@ -56,15 +59,21 @@ export function savedDifference(saved: SavedFacts, now: SavedFacts): string | un
     if (disk.sizeBytes !== other.sizeBytes) return `its disk ${disk.id} had ${formatSize(disk.sizeBytes)} and has ${formatSize(other.sizeBytes)} now`;
     if (disk.file !== other.file) return `its disk ${disk.id} was ${disk.file} and is ${other.file} now`;
   }
+  const drives = (saved.drives ?? ["cd0"]).length;
+  if (now.drives !== undefined && drives !== now.drives.length) return `it had ${drives === 0 ? "no CD drive" : "a CD drive"} and has ${now.drives.length === 0 ? "none" : "one"} now`;
   if (saved.medium !== now.medium) return `its CD drive held ${saved.medium ?? "nothing"} and holds ${now.medium ?? "nothing"} now`;
   for (const [index, mac] of saved.macs.entries()) {
     if (now.macs[index] !== undefined && now.macs[index] !== mac) return `its adapter ${index} had the address ${mac} and has ${now.macs[index]} now`;
   }
-  if (now.macs.length < saved.macs.length) return `it had ${saved.macs.length} adapters and has ${now.macs.length} now`;
+  if (now.macs.length !== saved.macs.length) return `it had ${counted(saved.macs.length)} and has ${now.macs.length} now`;
   for (const [name, value] of Object.entries(saved.engineFacts)) {
     if (now.engineFacts[name] !== value) return `its ${name} was ${value || "none"} and is ${now.engineFacts[name] || "none"} now`;
   }
   return undefined;
+}
+
+function counted(adapters: number): string {
+  return adapters === 1 ? "1 adapter" : `${adapters} adapters`;
 }
 
 export class SavedState {

@@ -62,10 +62,12 @@ export class Session implements Disposable {
   }
 
   /**
-   * Starts the machine process and connects to it. When it fails or `signal` aborts, no process is left.
+   * Starts the machine process and connects to it. When it fails or `signal` aborts, no process is left. `serialLog`: the
+   * guest goes on where it was saved, and what it wrote to its serial port before is still there to be read.
    * @throws TerrariumError with the reason the process gave up, if it did.
    */
-  static async launch(plan: LaunchPlan, sockets: MachineSockets, options: { engineLog: string; signal?: AbortSignal; clock?: Clock; onPid?: (identity: ProcessIdentity) => void }): Promise<Session> {
+  static async launch(plan: LaunchPlan, sockets: MachineSockets, options: { engineLog: string; signal?: AbortSignal; clock?: Clock; onPid?: (identity: ProcessIdentity) => void; serialLog?: string | undefined }): Promise<Session> {
+    const { serialLog } = options;
     await removeSockets(sockets);
     const process = await launch(plan, options.engineLog);
     options.onPid?.(process.identity);
@@ -75,7 +77,7 @@ export class Session implements Disposable {
     // When the process ends later, nobody waits for this any more.
     gone.catch(() => undefined);
     try {
-      return await Session.connect(process, sockets, { ...options, gone });
+      return await Session.connect(process, sockets, { ...options, gone }, async (hub) => (serialLog === undefined ? undefined : hub.readLog(serialLog)));
     } catch (error) {
       // A process that gives up closes its connections first; that it gave up says more.
       const isSymptom = error instanceof TerrariumError && error.code === "disconnected";

@@ -85,6 +85,7 @@ export async function comeUp(start: StartUp): Promise<void> {
     engineLog,
     signal,
     clock,
+    serialLog: origin.from === "saved" ? join(logs, "serial0.log") : undefined,
     onPid: ({ pid, start: processStart }) => {
       begun.record = { pid, processStart, bootId: boot, startedAt: clock.now(), startedFrom: origin.from, engine: engine.id, command: [plan.command, ...plan.args], ...(origin.from === "saved" ? { savedAt: origin.savedAt } : {}), ran: false, identified: !held };
       begun.written = writeRunRecord(around.folder, begun.record);

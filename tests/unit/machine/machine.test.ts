@@ -27,7 +27,7 @@ interface Told {
 /** A host that has QEMU, as far as machines on the built-in emulator notice. */
 const foundQemu = {
   ok: true,
-  value: { binary: "/nowhere/qemu", version: { text: "7.2" }, machineTypes: { q35: "pc-q35-7.2", pc: "pc-i440fx-7.2" }, allMachineTypes: ["pc-q35-7.2", "pc-i440fx-7.2"], maxCpus: 8, accelerators: [], accelerator: { id: "tcg", label: "TCG", argument: "tcg", cpuModel: "max", works: true, fast: false } },
+  value: { binary: "/nowhere/qemu", version: { text: "7.2" }, machineTypes: { q35: "pc-q35-7.2", pc: "pc-i440fx-7.2" }, allMachineTypes: ["pc-q35-7.2", "pc-i440fx-7.2"], maxCpus: 8, install: { img: "Install it." }, accelerators: [], accelerator: { id: "tcg", label: "TCG", argument: "tcg", cpuModel: "max", works: true, fast: false } },
 } as unknown as QemuLookup;
 
 describe("a machine", () => {
@@ -129,6 +129,9 @@ describe("a machine", () => {
     await test.untilAnswering(id);
     const before = await told(id);
     await (await monitor(id)).execute("x-note", { text: "remember this" });
+    const viewer = await test.host.openStream({ stream: "serial", id });
+    viewer.write("typed before\r\n");
+    await read(viewer, "typed before");
     await test.succeed(await job("machine.save", id));
     const saved = await test.get(id);
     expect(saved).toMatchObject({ state: "saved" });
@@ -143,6 +146,10 @@ describe("a machine", () => {
     expect(after.order).not.toContain("identity");
     expect(after.time).toBeGreaterThan(1.6e18);
     expect(existsSync(join(saved.folder, "saved"))).toBe(false);
+    // The guest has said nothing since.
+    const again = await test.host.openStream({ stream: "serial", id });
+    await read(again, "typed before");
+    again.destroy();
   });
 
   it("lets the guest go on when saving is cancelled", async () => {

@@ -122,7 +122,9 @@ describe("what a machine was saved on", () => {
     [{ disks: [{ ...oneDisk[0], id: "disk0", sizeBytes: 8192, layers: [{ file: "disks/disk0/0.raw", format: "raw" as const }] }] }, "its disk disk0 had 4 KB and has 8 KB now"],
     [{ drives: [{ id: "cd0" as const, medium: "/a.iso" }] }, "its CD drive held nothing and holds /a.iso now"],
     [{ boot: { kind: "firmware" as const, order: "cd" as const } }, "it had booted starter and is set to firmware now"],
-    [{ adapters: [] }, "it had 1 adapters and has 0 now"],
+    [{ adapters: [] }, "it had 1 adapter and has 0 now"],
+    [{ adapters: [...config.adapters, { mac: "52:54:00:00:00:99", attachment: { mode: "none" as const }, plugged: true }] }, "it had 1 adapter and has 2 now"],
+    [{ drives: [] }, "it had a CD drive and has none now"],
   ])("does not fit after %j", (patch, difference) => {
     expect(savedDifference(saved, savedFacts({ ...config, ...patch }, v86, moment))).toBe(difference);
   });
