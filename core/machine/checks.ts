@@ -78,6 +78,7 @@ export async function checkSpec(spec: MachineSpec, context: CheckContext): Promi
   await checkDiskSpecs(findings, spec.disks, engine);
   if (spec.medium !== undefined) await checkImage(findings, "medium", spec.medium, "medium");
   checkAdapters(findings, spec.adapters, engine);
+  checkLogin(findings, spec);
   return findings.list;
 }
 
@@ -216,6 +217,12 @@ function checkCpus(findings: Findings, cpus: number, engine: EngineInfo): void {
 
 function checkCount(findings: Findings, field: string, count: number, most: number): void {
   if (count > most) findings.error(field, "unsupported", `A machine has at most ${most} disks.`, "Take some out.");
+}
+
+/** A key is of use to those only who can reach the guest. */
+function checkLogin(findings: Findings, { seed, adapters }: MachineSpec): void {
+  if (seed === undefined || seed.password !== undefined || adapters.some(({ attachment, plugged }) => attachment.mode !== "none" && plugged)) return;
+  findings.warning("seed", "invalid-input", `Nobody can log in as ${seed.user}: an SSH key needs a network, and no adapter of the machine is attached to one.`, "Give the login a password as well, or attach an adapter.");
 }
 
 async function checkBoot(findings: Findings, boot: BootConfig, memoryMiB: number, engine: EngineInfo | undefined): Promise<void> {

@@ -103,6 +103,16 @@ describe("checkSpec", () => {
     await expectFinding({ cpus: 5 }, "cpus", "insufficient-resources", "warning");
   });
 
+  it("warns of a login that nobody can reach", async () => {
+    context = { ...context, resolveEngine: () => ({ ...qemuInfo, available: true }) };
+    const seed = { user: "me", authorizedKeys: ["ssh-ed25519 AAAA"] };
+    await expectFinding({ seed }, "seed", "invalid-input", "warning");
+    await expectFinding({ seed, adapters: [{ attachment: { mode: "none" } }, { attachment: { mode: "internal", network: "lab" }, plugged: false }] }, "seed", "invalid-input", "warning");
+    const fields = async (patch: Partial<MachineSpecInput>): Promise<string[]> => (await check(patch)).map(({ field }) => field);
+    expect(await fields({ seed: { ...seed, password: "secret" } })).not.toContain("seed");
+    expect(await fields({ seed, adapters: [{ attachment: { mode: "internal", network: "lab" } }] })).not.toContain("seed");
+  });
+
   it("finds an engine that is not available", async () => {
     expect((await expectFinding({ engine: "qemu" }, "engine", "unavailable")).message).toBe(qemuInfo.problem?.message);
   });
