@@ -254,7 +254,7 @@ export const JobState = z.enum(["running", "done", "failed", "cancelled"]);
 /** Long work: visible everywhere, can be cancelled, leaves things as they were when it is. */
 export const JobInfo = z.object({
   id: z.string(),
-  kind: z.enum(["create", "start", "shutdown", "save", "prepare-state", "empty-trash"]),
+  kind: z.enum(["create", "start", "shutdown", "save", "prepare-state", "empty-trash", "add-disks"]),
   /** "Start web-01". */
   title: z.string(),
   machineId: MachineId.optional(),

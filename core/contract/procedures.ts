@@ -38,7 +38,7 @@ export const procedures = {
     z.array(Finding),
   ),
   "machine.create": procedure("Creates a machine. The job ends when it is in the list; nothing remains when it fails.", z.object({ spec: MachineSpec }), z.object({ id: MachineId, job: JobInfo })),
-  "machine.set": procedure("Changes settings, at once where the state allows it.", z.object({ id: MachineId, patch: MachinePatch }), MachineInfo),
+  "machine.set": procedure("Changes settings, at once where the state allows it. Images to copy are copied as a job, and the answer comes when it is done.", z.object({ id: MachineId, patch: MachinePatch }), MachineInfo),
   "machine.start": procedure("Starts a machine, from its saved state if it has one. The job ends when the guest runs.", machine, job),
   "machine.pause": procedure("Stops the guest's time.", machine, done),
   "machine.resume": procedure("Lets a paused guest go on.", machine, done),

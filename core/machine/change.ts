@@ -1,8 +1,8 @@
-import { TerrariumError } from "../contract/errors";
+import { TerrariumError, toErrorData } from "../contract/errors";
 import type { DiskConfig, MachineConfig, MachinePatch } from "../contract/model";
 import type { Engine } from "../engine/engine";
 import { QmpError } from "../engine/qmp";
-import { changeDisks, type ImageTools } from "./creation";
+import { changeDisks, type DiskChange, type FillControl, type ImageTools } from "./creation";
 import type { Machine } from "./machine";
 import { kindOfChange, patched, type ChangeKind } from "./settings";
 
@@ -11,7 +11,6 @@ const unpluggingMs = 30_000;
 
 export interface ChangeTools {
   readonly engine: Engine;
-  readonly images: ImageTools;
   /** Writes the configuration. */
   save(config: MachineConfig): Promise<void>;
 }
@@ -39,10 +38,22 @@ function requirePluggable(config: MachineConfig, patch: MachinePatch): void {
   if (fixed) throw new TerrariumError("unsupported", `A disk on ${fixed.bus === "sata" ? "SATA" : "SCSI"} cannot be plugged in or taken out while the machine runs.`, "Shut the machine down first, or use a virtio disk.");
 }
 
-/** Changes settings that were allowed: in the running machine, where it runs, and in its file. Nothing is left half done. */
-export async function changeMachine(machine: Machine, config: MachineConfig, patch: MachinePatch, kind: ChangeKind, tools: ChangeTools): Promise<void> {
-  const { engine, images, save } = tools;
-  const change = kind.disks ? await changeDisks(machine.folder, config, { add: patch.addDisks ?? [], remove: patch.removeDisks ?? [] }, images, { signal: new AbortController().signal, progress: () => undefined }) : undefined;
+/** Whether making the disks of a change takes long: then it is work for a job. */
+export function copiesImages({ addDisks = [] }: MachinePatch): boolean {
+  return addDisks.some((disk) => "image" in disk && disk.mode === "copy");
+}
+
+/** Makes the files of the disks that come, and leaves everything else for `changeMachine`. Nothing remains when it fails or is cancelled. */
+export async function makeAddedDisks(machine: Machine, config: MachineConfig, patch: MachinePatch, kind: ChangeKind, images: ImageTools, control: FillControl): Promise<DiskChange | undefined> {
+  return kind.disks ? changeDisks(machine.folder, config, { add: patch.addDisks ?? [], remove: patch.removeDisks ?? [] }, images, control) : undefined;
+}
+
+/**
+ * Changes settings that were allowed: in the running machine, where it runs, and in its file. Nothing is left half done.
+ * @param change what `makeAddedDisks` has made for it
+ */
+export async function changeMachine(machine: Machine, config: MachineConfig, patch: MachinePatch, kind: ChangeKind, change: DiskChange | undefined, tools: ChangeTools): Promise<void> {
+  const { engine, save } = tools;
   const next = patched(config, patch, change?.disks ?? config.disks);
   const live = machine.isLive ? new LiveChange(machine, engine, config, next) : undefined;
   try {
@@ -52,13 +63,19 @@ export async function changeMachine(machine: Machine, config: MachineConfig, pat
     await save(next);
   } catch (error) {
     // Files may only go when the running machine has let go of them.
-    await live?.undo();
-    await change?.undo();
+    await live?.undo().catch((second: unknown) => Promise.reject(bothOf(error, second)));
+    await change?.undo().catch((second: unknown) => Promise.reject(bothOf(error, second)));
     throw error;
   }
   await change?.commit();
   if (kind.links) await machine.current?.applyLinks();
   machine.log.event(`settings changed: ${Object.keys(patch).join(", ")}`);
+}
+
+/** Why a change failed comes first, and then that it could not be taken back. */
+function bothOf(first: unknown, second: unknown): TerrariumError {
+  const { code, message, remedy } = toErrorData(first);
+  return new TerrariumError(code, `${message} What had been changed could not be taken back: ${toErrorData(second).message}`, ["Shut the machine down, then look at its settings.", remedy].filter((part) => part !== undefined).join(" "), { cause: first });
 }
 
 /** Changes of a machine that runs, with what takes them back. */
@@ -100,13 +117,15 @@ class LiveChange {
     }
   }
 
-  /** Takes back what was done, the latest first. From a machine process that is gone there is nothing to take. */
+  /** Takes back what was done, the latest first, as much as can be. From a machine process that is gone there is nothing to take. @throws what the first step that failed did. */
   async undo(): Promise<void> {
+    const failures: unknown[] = [];
     for (const step of this.undoing.splice(0).reverse()) {
       const run = this.machine.current;
       if (run === undefined || run.session.qmp.isClosed) return;
-      await step();
+      await step().catch((error: unknown) => failures.push(error));
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   private async insert(medium: string | null): Promise<void> {

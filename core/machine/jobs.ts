@@ -118,6 +118,13 @@ export class Jobs implements Disposable {
     return entry.info;
   }
 
+  /** Resolves when the job is done. @throws TerrariumError what it failed with, or `cancelled`. */
+  async finish(id: string): Promise<void> {
+    const { state, error, title } = await this.wait(id);
+    if (state === "cancelled") throw new TerrariumError("cancelled", `"${title}" was cancelled.`);
+    if (state === "failed") throw error ? TerrariumError.fromData(error) : new TerrariumError("internal", `"${title}" failed.`);
+  }
+
   /** Cancels what can be cancelled and waits for the rest: after this no work of ours runs. */
   async settle(): Promise<void> {
     const running = [...this.entries.values()].filter((entry) => entry.info.state === "running");

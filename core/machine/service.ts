@@ -13,9 +13,9 @@ import type { networkProcedures } from "../contract/networkProcedures";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
 import { doctorChecks } from "../engine/qemuHost";
 import { v86Info } from "../engine/v86Argv";
-import { changeMachine, requireChange } from "./change";
+import { changeMachine, copiesImages, makeAddedDisks, requireChange } from "./change";
 import { checkPatch, checkSpec, checkStart, firstError, type CheckContext } from "./checks";
-import { planMachine } from "./creation";
+import { planMachine, type DiskChange } from "./creation";
 import { runDoctor } from "./doctor";
 import { Equipment } from "./equipment";
 import { FolderWatch } from "./folderWatch";
@@ -328,7 +328,7 @@ export class Service {
   /** Changes settings, one change after another: `patchOf` is given what the changes before have led to. */
   private async set(id: string, patchOf: (config: MachineConfig) => MachinePatch): Promise<MachineInfo> {
     const machine = this.machine(id);
-    await machine.inTurn(undefined, async () => {
+    const job = await machine.inTurn(undefined, async () => {
       const context = await this.checkContext();
       const { config, registered } = this.configured(id);
       const patch = patchOf(config);
@@ -336,9 +336,26 @@ export class Service {
       const kind = requireChange(machine, config, patch, engine);
       const refused = firstError(await checkPatch({ ...registered, config }, patch, context));
       if (refused) throw refused;
-      if (patch.adapters) await this.networking.registry.createInternal(patch.adapters.map(({ attachment }) => attachment));
-      await changeMachine(machine, config, patch, kind, { engine, images: this.equipment.imageTools(engine), save: async (next) => void (await this.registry.update(id, this.equipment.fixed(next))) });
+      const images = this.equipment.imageTools(engine);
+      const apply = async (now: MachineConfig, disks: DiskChange | undefined): Promise<void> => {
+        if (patch.adapters) await this.networking.registry.createInternal(patch.adapters.map(({ attachment }) => attachment));
+        await changeMachine(machine, now, patch, kind, disks, { engine, save: async (next) => void (await this.registry.update(id, this.equipment.fixed(next))) });
+      };
+      if (!copiesImages(patch)) {
+        const quick = { signal: new AbortController().signal, progress: () => undefined };
+        return void (await apply(config, await makeAddedDisks(machine, config, patch, kind, images, quick)));
+      }
+      return this.jobs.run({ kind: "add-disks", title: `Copy disks into ${machine.name}`, machineId: id, cancellable: true }, async (control) => {
+        const disks = await makeAddedDisks(machine, config, patch, kind, images, control);
+        // Its name and notes may have been changed meanwhile; the job has held the rest.
+        await machine.inTurn(undefined, async () => {
+          if (control.signal.aborted) await disks?.undo();
+          control.signal.throwIfAborted();
+          await apply(this.configured(id).config, disks);
+        });
+      });
     });
+    if (job) await this.jobs.finish(job.id);
     return machine.info();
   }
 

@@ -8,7 +8,7 @@ import type { MachineConfig, MachinePatch } from "../../../core/contract/model";
 import type { Engine, MonitorCommand } from "../../../core/engine/engine";
 import { qemuEngine } from "../../../core/engine/qemu";
 import { QmpError, type QmpEvent } from "../../../core/engine/qmp";
-import { changeMachine } from "../../../core/machine/change";
+import { changeMachine, makeAddedDisks } from "../../../core/machine/change";
 import type { Machine } from "../../../core/machine/machine";
 import { kindOfChange } from "../../../core/machine/settings";
 import { makeConfig } from "../../support/machineConfig";
@@ -25,6 +25,8 @@ class PretendQemu {
   readonly held = new Set<string>();
   readonly limits: Record<string, unknown>[] = [];
   isClosed = false;
+  /** Lets go of no device any more. */
+  isStuck = false;
   /** Resolves when a device was asked for that its guest does not let go of. */
   readonly asked: Promise<void>;
   private readonly didAsk: () => void;
@@ -53,6 +55,7 @@ class PretendQemu {
         this.devices.add(id);
         return {};
       case "device_del":
+        if (this.isStuck) throw new QmpError(command, "GenericError", "it is stuck");
         if (!this.devices.has(id)) throw new QmpError(command, "DeviceNotFound", `Device '${id}' not found`);
         if (this.held.has(id)) this.didAsk();
         else setImmediate(() => this.letGo(id));
@@ -109,7 +112,8 @@ describe("changing a machine that runs", () => {
   const run = (): unknown => ({ tell, session: { qmp: qemu }, applyLinks: async () => undefined });
   const machine = (): Machine => ({ folder, isLive: true, clock, live: run, get current() { return run(); }, log: { event: () => undefined } }) as never;
   const set = async (patch: MachinePatch, save: (next: MachineConfig) => Promise<void> = async (next) => void (saved = config = next)): Promise<void> =>
-    changeMachine(machine(), config, patch, kindOfChange(config, patch), { engine, images: { formats: ["raw", "qcow2"], qemuImg: undefined }, save });
+    changeMachine(machine(), config, patch, kindOfChange(config, patch), await makeAddedDisks(machine(), config, patch, kindOfChange(config, patch), { formats: ["raw", "qcow2"], qemuImg: undefined }, control), { engine, save });
+  const control = { signal: new AbortController().signal, progress: () => undefined };
   const layer = (id: string): string => join(folder, config.disks.find((disk) => disk.id === id)?.layers[0]?.file ?? "");
 
   it("gives a disk's place to another one at once: the guest gets the new file, and the old one goes when nobody uses it", async () => {
@@ -167,6 +171,17 @@ describe("changing a machine that runs", () => {
     expect(qemu.medium).toBe("/discs/one.iso");
     expect([...qemu.nodes.keys()]).toEqual(["disk0"]);
     expect(qemu.limits.at(-1)).toMatchObject({ bps: 0 });
+    expect(await readdir(join(folder, "disks"))).toEqual(["disk0"]);
+  });
+
+  it("says why a change failed before it says that it could not be taken back, and leaves the files that are in use", async () => {
+    const failing = set({ medium: "/discs/one.iso", addDisks: [{ sizeBytes: 4096 }], disks: [] }, async () => {
+      qemu.isStuck = true;
+      throw new TerrariumError("disk-full", "The disk is full.", "Free some space.");
+    });
+    await expect(failing).rejects.toMatchObject({ code: "disk-full", message: "The disk is full. What had been changed could not be taken back: The machine process refused device_del: it is stuck", remedy: expect.stringContaining("Free some space.") as string });
+    // What could be taken back was.
+    expect(qemu.medium).toBeNull();
     expect(await readdir(join(folder, "disks"))).toEqual(["disk0"]);
   });
 
