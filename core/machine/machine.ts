@@ -233,11 +233,17 @@ export class Machine {
         try {
           await this.screen.keep(run.session.qmp);
           job.progress(undefined, "Stopping the guest");
-          if (wasRunning) await run.stop("user");
+          if (wasRunning) {
+            await run.noteSaving(true);
+            await run.stop("user");
+          }
           job.progress(undefined, "Writing memory and devices");
           await saveRun(run, this.blueprint, this.around, job);
         } catch (error) {
-          if (wasRunning && this.run === run && !run.session.qmp.isClosed) await this.goOn(run);
+          if (wasRunning && this.run === run && !run.session.qmp.isClosed) {
+            await this.goOn(run);
+            await run.noteSaving(false);
+          }
           throw error;
         } finally {
           this.quiet = false;
@@ -365,10 +371,24 @@ export class Machine {
     this.take(run);
     if (motion.runs) this.enter("running");
     else this.didMove(motion);
+    if (record.saving) await this.undoSave(run);
     if (run.identified) run.guest.watch();
     else run.identifyWhenUp();
     this.log.event("taken over by a new host service");
     return true;
+  }
+
+  /** The host service that was saving the guest is gone, and nothing was saved. */
+  private async undoSave(run: Run): Promise<void> {
+    try {
+      if (run.motion.runs) return await run.noteSaving(false);
+      await run.undoSave();
+      this.log.event("the saving that an earlier host service had begun was undone, and the guest goes on");
+      this.around.notify({ level: "warning", message: `${this.name} was being saved when Terrarium ended. It has not been saved, and goes on.`, machineId: this.id });
+    } catch (error) {
+      this.around.log.error(`the saving of ${this.name} could not be undone`, error);
+      this.around.notify({ level: "error", message: `${this.name} was being saved when Terrarium ended. It has not been saved, and stands still: ${toErrorData(error).message}`, remedy: "Resume it.", machineId: this.id });
+    }
   }
 
   private async writeEnd(record: RunRecord): Promise<void> {

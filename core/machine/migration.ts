@@ -3,10 +3,11 @@ import { rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import type { Clock } from "../base/clock";
 import { TerrariumError } from "../contract/errors";
 import type { EngineCapabilities } from "../contract/model";
 import { connectWhenReady } from "../engine/machineProcess";
-import { isRecord, type QmpClient, type QmpEvent } from "../engine/qmp";
+import { isRecord, QmpError, type QmpClient, type QmpEvent } from "../engine/qmp";
 import { fileError } from "../storage/fileErrors";
 
 /*
@@ -17,6 +18,7 @@ import { fileError } from "../storage/fileErrors";
 
 const limitMs = 10 * 60_000;
 const connectMs = 30_000;
+const abandonMs = 10_000;
 /** QEMU holds a migration back to 128 MiB/s unless told otherwise (migrate-set-parameters, max-bandwidth). */
 const unlimitedBytesPerSecond = 9_000_000_000_000_000;
 
@@ -69,6 +71,25 @@ export async function loadState(qmp: QmpClient, file: string, route: StateRoute,
   } finally {
     stop.abort();
     await rm(path, { force: true });
+  }
+}
+
+/** Ends a saving whose beginner is gone. Resolves when the machine process has nothing to do with it any more, or has had time enough. */
+export async function abandonSave(qmp: QmpClient, clock: Clock): Promise<void> {
+  const late = new AbortController();
+  const timer = clock.schedule(abandonMs, () => late.abort());
+  const ended = qmp.waitFor((event) => event.event === "MIGRATION" && isFinal(event), late.signal);
+  ended.catch((error: unknown) => void error); // Awaited below, if there is something to wait for.
+  try {
+    await qmp.execute("migrate_cancel");
+    const answer = await qmp.execute("query-migrate");
+    if (isRecord(answer) && ["setup", "active", "device", "pre-switchover", "cancelling"].includes(String(answer["status"]))) await ended;
+  } catch (error) {
+    // A machine process that refuses has nothing to cancel.
+    if (!(error instanceof QmpError) && !late.signal.aborted) throw error;
+  } finally {
+    timer.dispose();
+    late.abort();
   }
 }
 

@@ -11,6 +11,7 @@ import { isRecord, QmpError, type QmpEvent } from "../engine/qmp";
 import { Guest } from "./guest";
 import { guestIdentity, type GuestIdentity } from "./identity";
 import { capLog } from "./logCap";
+import { abandonSave } from "./migration";
 import { readProcessUsage } from "./processUsage";
 import { writeRunRecord, type RunRecord } from "./runRecord";
 import type { Session, SessionEnd } from "./session";
@@ -195,6 +196,18 @@ export class Run implements Disposable {
     await this.session.qmp.execute("cont");
     this.didRun();
     if (!this.record.ran) void this.note({ ran: true });
+  }
+
+  /** Notes that the guest is about to be stopped for its state to be saved, or that this is over: the next host service goes by it. */
+  async noteSaving(saving: boolean): Promise<void> {
+    await this.note({ saving });
+  }
+
+  /** Undoes a saving that the host service which wanted it did not live to see the end of: the guest goes on. */
+  async undoSave(): Promise<void> {
+    await abandonSave(this.session.qmp, this.around.clock);
+    await this.cont();
+    await this.noteSaving(false);
   }
 
   /** What the guest's processor does, as the machine process says. */

@@ -24,6 +24,8 @@ const RunRecord = z.object({
   ran: z.boolean(),
   /** The guest has been made who it is; until then its links stay down. */
   identified: z.boolean(),
+  /** The guest was stopped for its state to be saved, and that has not come to an end. */
+  saving: z.boolean().optional(),
   /** Absent in records of machines that could have one only. */
   engine: EngineId.optional(),
   /** The command line of the machine process. */

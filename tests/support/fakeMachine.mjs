@@ -145,7 +145,7 @@ const commands = {
     event("MIGRATION", { status: "completed" });
     return {};
   },
-  "query-migrate": () => ({ status: "failed", "error-desc": "it is not a saved state" }),
+  "query-migrate": () => (migrating ? { status: "active" } : { status: "failed", "error-desc": "it is not a saved state" }),
   // For tests only: what was said to this machine, and things that happen to it.
   "x-told": () => ({ ...told, memory, status, environment: process.env.TERRARIUM_TEST_MARK ?? null }),
   "x-event"({ name, data }) {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -216,6 +216,69 @@ describe("a machine whose surroundings fail", () => {
     expect(await test.get(id)).toMatchObject({ state: "paused" });
     await (await monitor(id)).execute("x-event", { name: "RESUME", data: {} });
     await test.until(id, (machine) => machine.state === "running");
+  });
+
+  it("goes on when its host service died while it was being saved, and says that it was not", async () => {
+    const machine = await test.create("slow");
+    await test.start(machine.id);
+    await test.untilAnswering(machine.id);
+    const client = await monitor(machine.id);
+    await test.close();
+    await change(machine, { saving: true });
+    await client.execute("stop");
+    await new SavedState(machine.folder).begin();
+    await client.execute("migrate", { uri: `file:${join(machine.folder, "saved", "state.tmp")}` });
+    await test.reopen();
+    expect(await test.get(machine.id)).toMatchObject({ state: "running" });
+    expect(await client.execute("query-migrate")).toMatchObject({ status: "failed" });
+    expect(existsSync(join(machine.folder, "saved"))).toBe(false);
+    expect(await record(machine)).toMatchObject({ saving: false });
+    expect(await readFile(join(machine.folder, "logs", "events.log"), "utf8")).toContain("was undone, and the guest goes on");
+    // One that was paused before stays so.
+    await test.host.call("machine.pause", { id: machine.id });
+    await test.close();
+    await test.reopen();
+    expect(await test.get(machine.id)).toMatchObject({ state: "paused", pauseReason: "user" });
+  });
+
+  it("notes that it is being saved before its guest stands still, and that this is over", async () => {
+    const machine = await test.create("slow");
+    await test.start(machine.id);
+    const saving = new Promise<void>((resolve) => test.host.onDidChange((event) => event.type === "job" && event.job.detail === "Writing memory and devices" && resolve()));
+    const { job } = await test.host.call("machine.save", { id: machine.id });
+    await saving;
+    expect(await record(machine)).toMatchObject({ saving: true });
+    await test.host.call("job.cancel", { id: job.id });
+    expect(await record(machine)).toMatchObject({ saving: false });
+  });
+
+  it("copies images into a machine as a job, which holds it and can be cancelled", async () => {
+    const machine = await test.create("a machine");
+    const image = join(folder, "image");
+    await writeFile(image, Buffer.alloc(8 << 20, 1));
+    const heard: string[] = [];
+    let whenCopying: ((job: string) => Promise<unknown>) | undefined;
+    let meanwhile: Promise<unknown> | undefined;
+    test.host.onDidChange((event) => {
+      if (event.type !== "job" || event.job.kind !== "add-disks") return;
+      heard.push(event.job.state);
+      const once = event.job.state === "running" ? whenCopying : undefined;
+      if (once) whenCopying = undefined;
+      meanwhile = once?.(event.job.id) ?? meanwhile;
+    });
+    whenCopying = (job) => test.host.call("job.cancel", { id: job });
+    const adding = { addDisks: [{ image, mode: "copy" as const }] };
+    await expect(set(machine.id, adding)).rejects.toMatchObject({ code: "cancelled" });
+    await meanwhile;
+    expect(await readdir(join(machine.folder, "disks"))).toEqual(["disk0"]);
+    expect((await test.get(machine.id)).config?.disks).toHaveLength(1);
+
+    whenCopying = () => Promise.all([expect(test.host.call("machine.start", { id: machine.id })).rejects.toMatchObject({ code: "busy" }), set(machine.id, { notes: "written meanwhile" })]);
+    const { config } = await set(machine.id, adding);
+    await meanwhile;
+    expect(config?.disks.map(({ id, sizeBytes }) => [id, sizeBytes])).toEqual([["disk0", 64 << 20], ["disk1", 8 << 20]]);
+    expect((await test.get(machine.id)).config).toMatchObject({ notes: "written meanwhile", disks: [{}, {}] });
+    expect(new Set(heard)).toEqual(new Set(["running", "cancelled", "done"]));
   });
 
   it("has written down everything when its host service is closed", async () => {
