@@ -336,11 +336,10 @@ export class Service {
       const kind = requireChange(machine, config, patch, engine);
       const refused = firstError(await checkPatch({ ...registered, config }, patch, context));
       if (refused) throw refused;
+      if (patch.adapters) await this.networking.registry.createInternal(patch.adapters.map(({ attachment }) => attachment));
       const images = this.equipment.imageTools(engine);
-      const apply = async (now: MachineConfig, disks: DiskChange | undefined): Promise<void> => {
-        if (patch.adapters) await this.networking.registry.createInternal(patch.adapters.map(({ attachment }) => attachment));
-        await changeMachine(machine, now, patch, kind, disks, { engine, save: async (next) => void (await this.registry.update(id, this.equipment.fixed(next))) });
-      };
+      const apply = (now: MachineConfig, disks: DiskChange | undefined): Promise<void> =>
+        changeMachine(machine, now, patch, kind, disks, { engine, save: async (next) => void (await this.registry.update(id, this.equipment.fixed(next))) });
       if (!copiesImages(patch)) {
         const quick = { signal: new AbortController().signal, progress: () => undefined };
         return void (await apply(config, await makeAddedDisks(machine, config, patch, kind, images, quick)));
@@ -349,9 +348,15 @@ export class Service {
         const disks = await makeAddedDisks(machine, config, patch, kind, images, control);
         // Its name and notes may have been changed meanwhile; the job has held the rest.
         await machine.inTurn(undefined, async () => {
-          if (control.signal.aborted) await disks?.undo();
-          control.signal.throwIfAborted();
-          await apply(this.configured(id).config, disks);
+          let now: MachineConfig;
+          try {
+            control.signal.throwIfAborted();
+            now = this.configured(id).config;
+          } catch (error) {
+            await disks?.undo();
+            throw error;
+          }
+          await apply(now, disks);
         });
       });
     });

@@ -225,6 +225,6 @@ describe("what a saved state depends on", () => {
     expect(differs({ hardware: { firmware: "uefi" } })).toBe("its firmware was BIOS and is UEFI now");
     expect(differs({ hardware: { topology: { sockets: 1, cores: 1, threads: 1 } } })).toBeUndefined();
     expect(differs({ seed: "seed/seed.iso" })).toBe("its disc for cloud-init was none and is seed/seed.iso now");
-    expect(differs({ adapters: [] })).toBe("it had 1 adapters and has 0 now");
+    expect(differs({ adapters: [] })).toBe("it had 1 adapter and has 0 now");
   });
 });
