@@ -42,7 +42,7 @@ function datagram(payload: Uint8Array, sourcePort: number, destinationPort: numb
   });
 }
 
-function segment(flags: number, options: TcpOptions, payload = new Uint8Array(0)): Uint8Array {
+function segment(flags: number, options: TcpOptions, payload: Uint8Array = new Uint8Array(0)): Uint8Array {
   const header = tcpHeaderLength(options);
   return frame(header + payload.length, { protocol: IpProtocol.tcp, service: 0x02 }, (bytes, at, end, from, to) => {
     bytes.set(payload, at + header);

@@ -102,12 +102,14 @@ describe("fragments", () => {
       [{ from: 16, data: filled(8), more: false }, { from: 0, data: filled(24), more: true }],
       [{ from: 8, data: filled(8), more: false }, { from: 16, data: filled(8), more: false }, { from: 0, data: filled(8), more: true }],
       [{ from: 16, data: filled(8), more: true }, { from: 8, data: filled(8), more: false }, { from: 0, data: filled(8), more: true }],
+      [{ from: 32, data: filled(8), more: true }, { from: 0, data: filled(8), more: true }, { from: 16, data: filled(8), more: false }],
       [{ from: 0, data: filled(12), more: true }, { from: 8, data: filled(8), more: false }],
       [{ from: 8, data: filled(0), more: false }, { from: 0, data: filled(8), more: true }, { from: 8, data: filled(8), more: false }],
     ];
     for (const pieces of impossible) {
       const reassembler = new Reassembler(new ManualClock());
       for (const piece of pieces) expect(send(reassembler, piece)).toBeUndefined();
+      expect(reassembler.pending).toEqual({ packets: 1, bytes: 128 });
     }
   });
 

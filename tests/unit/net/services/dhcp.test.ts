@@ -149,10 +149,11 @@ describe("a DHCP client", () => {
   });
 
   it("that is a clone and names itself like another gets an address of its own", () => {
-    const segment = new Segment({}, [a, b]);
+    const segment = new Segment({}, [a, b, c]);
     expect(segment.boot(a, { clientIdentifier: "ff00112233" })).toBe("10.9.0.100");
     expect(segment.boot(b, { clientIdentifier: "ff00112233" })).toBe("10.9.0.101");
     segment.clock.advance(100_000_000);
+    expect(segment.boot(c, { clientIdentifier: "ff00112233" })).toBe("10.9.0.102");
     expect(segment.boot(b, { clientIdentifier: "ff00112233" })).toBe("10.9.0.101");
     expect(segment.boot(a, { clientIdentifier: "ff00112233" })).toBe("10.9.0.100");
   });

@@ -101,6 +101,13 @@ describe("DNS messages", () => {
     expect(told(must(put({ id: 1, questions: [], answers: tricky }))).answers).toEqual(tricky);
   });
 
+  it("point to no name that lies further back than a pointer can say", () => {
+    const answers = Array.from({ length: 900 }, (_, index) => ({ name: `${"n".repeat(20)}${index >> 1}.x${index >> 1}`, ttl: 1, value: { type: DnsType.a, address: index } }));
+    const bytes = must(put({ id: 1, questions: [], answers }, 60_000));
+    expect(bytes.length).toBeGreaterThan(0x6000);
+    expect(told(bytes).answers).toEqual(answers);
+  });
+
   it("are read from any bytes without a fault", () => {
     const read = (bytes: Uint8Array, at: number, end: number): unknown => {
       const message = readDns(bytes, at, end);
