@@ -15,9 +15,11 @@ import { gateway, gatewayMac, nameServer, natSpec } from "./testNetwork";
 /** Numbers that repeat for a seed (xorshift, 32 bits). */
 export class Chance {
   private state: number;
+  private readonly pool: Uint8Array;
 
   constructor(seed: number) {
     this.state = seed | 1;
+    this.pool = Uint8Array.from({ length: 16_384 }, () => this.below(256));
   }
 
   below(limit: number): number {
@@ -34,7 +36,8 @@ export class Chance {
   }
 
   bytes(length: number): Uint8Array {
-    return Uint8Array.from({ length }, () => this.below(256));
+    const at = this.below(this.pool.length - length);
+    return this.pool.slice(at, at + length);
   }
 }
 
@@ -223,8 +226,10 @@ export class FuzzedNetwork {
     const { chance } = this;
     for (const until = this.sent + frames; this.sent < until; ) {
       const port = chance.of(this.ports);
-      const run = runOf(Array.from({ length: 1 + chance.below(32) }, () => this.frame(port)).map((frame) => this.damaged(frame)));
-      for (let at = 0; at < run.length; at += 4 + read32(run, at)) this.sent++;
+      const burst: Uint8Array[] = [];
+      for (let count = 1 + chance.below(32); count > 0; count--) burst.push(this.damaged(this.frame(port)));
+      const run = runOf(burst);
+      this.sent += burst.length;
       port.sink?.frames(run, 0, run.length);
       this.host.stir();
       this.reactor.endTurn();
@@ -237,7 +242,7 @@ export class FuzzedNetwork {
 
   private frame(from: FuzzPort): Uint8Array {
     const { chance } = this;
-    const guest = chance.below(8) > 0 ? from : { mac: chance.below(8) === 0 ? chance.below(2 ** 31) * 2 ** 17 : from.mac, address: ip("10.9.0.0") + chance.below(256) };
+    const guest = chance.below(8) > 0 ? from : { mac: chance.below(8) === 0 ? chance.below(2 ** 31) * 2 ** 17 : from.mac, address: natBase + chance.below(256) };
     const to: Station = { mac: chance.below(8) > 0 ? gatewayMac : chance.of([broadcastMac, ...this.ports.map((port) => port.mac)]), address: this.destination() };
     const payload = chance.bytes(chance.below(60));
     switch (chance.below(14)) {
@@ -273,7 +278,7 @@ export class FuzzedNetwork {
 
   private destination(): Ipv4Address {
     const { chance } = this;
-    return chance.of([gateway.address, nameServer.address, ip("198.51.100.7"), ip("127.0.0.1"), ip("10.9.0.255"), ip("255.255.255.255"), ip("224.0.0.251"), ip("192.168.56.1"), ip("10.9.0.16"), chance.below(2 ** 31) * 2]);
+    return chance.below(10) === 0 ? chance.below(2 ** 31) * 2 : chance.of(destinations);
   }
 
   private query(): Uint8Array {
@@ -288,7 +293,7 @@ export class FuzzedNetwork {
     const bytes = new Uint8Array(600);
     const clientMac = chance.below(4) > 0 ? guest.mac : chance.below(2 ** 24) * 2 ** 17;
     const type = chance.of([DhcpType.discover, DhcpType.request, DhcpType.decline, DhcpType.release, DhcpType.inform]);
-    const requestedAddress = chance.of([undefined, ip("10.9.0.100") + chance.below(100), chance.below(2 ** 31)]);
+    const requestedAddress = chance.of([undefined, natBase + 100 + chance.below(100), chance.below(2 ** 31)]);
     const options = { requestedAddress, server: chance.of([undefined, gateway.address, 7]), hostname: chance.of([undefined, "guest", "\0"]) };
     const fields = { operation: DhcpOperation.request, type, transaction: chance.below(2 ** 31), seconds: 0, broadcast: chance.below(2) === 0, clientAddress: chance.of([0, guest.address]), yourAddress: 0, nextServer: 0, relay: 0, clientMac, options };
     const end = writeDhcp(bytes, 0, bytes.length, fields);
@@ -340,3 +345,5 @@ export class FuzzedNetwork {
 }
 
 const broadcastIp = 0xffff_ffff;
+const natBase = ip("10.9.0.0");
+const destinations = ["10.9.0.2", "10.9.0.3", "198.51.100.7", "127.0.0.1", "10.9.0.255", "255.255.255.255", "224.0.0.251", "192.168.56.1", "10.9.0.16"].map(ip);
