@@ -103,6 +103,7 @@ describe("fragments", () => {
       [{ from: 8, data: filled(8), more: false }, { from: 16, data: filled(8), more: false }, { from: 0, data: filled(8), more: true }],
       [{ from: 16, data: filled(8), more: true }, { from: 8, data: filled(8), more: false }, { from: 0, data: filled(8), more: true }],
       [{ from: 32, data: filled(8), more: true }, { from: 0, data: filled(8), more: true }, { from: 16, data: filled(8), more: false }],
+      [{ from: 0, data: filled(12), more: true }],
       [{ from: 0, data: filled(12), more: true }, { from: 8, data: filled(8), more: false }],
       [{ from: 8, data: filled(0), more: false }, { from: 0, data: filled(8), more: true }, { from: 8, data: filled(8), more: false }],
     ];

@@ -193,6 +193,7 @@ describe("a DHCP client", () => {
     segment.boot(b);
     expect(segment.boot(c)).toBeUndefined();
     segment.say(DhcpType.release, {}, { clientMac: c, clientAddress: ip("10.9.0.100") });
+    segment.say(DhcpType.release, {}, { clientAddress: ip("10.9.0.101") });
     expect(segment.boot(c)).toBeUndefined();
     segment.say(DhcpType.release, {}, { clientAddress: ip("10.9.0.100") });
     expect(segment.server.leases().map((lease) => lease.mac)).toEqual([b]);
