@@ -78,4 +78,26 @@ describe.each([
     await test.succeed((await test.host.call("machine.shutdown", { id })).job);
     expect(await test.get(id)).toMatchObject({ state: "off" });
   });
+
+  it("leaves a guest that it was just saving, which goes on when the next one comes", async () => {
+    const { id } = await test.create("unsaved", { engine });
+    await test.close();
+    const remote = await serve();
+    const { job } = await remote.call("machine.start", { id });
+    expect(await remote.call("job.wait", { id: job.id })).toMatchObject({ state: "done" });
+    await untilAnswering(remote, id);
+    expect((await remote.call("machine.exec", { id, command: "/bin/sh", args: ["-c", "echo in-memory > /tmp/mark"] })).exitCode).toBe(0);
+    const gone = once(child as ChildProcess, "exit");
+    remote.onDidChange((event) => event.type === "job" && event.job.kind === "save" && event.job.detail === "Writing memory and devices" && child?.kill("SIGKILL"));
+    remote.call("machine.save", { id }).catch((error: unknown) => void error); // Its host service dies of it.
+    await gone;
+    remote.close();
+
+    await test.reopen();
+    expect(await test.get(id)).toMatchObject({ state: "running", startedFrom: from });
+    await test.untilAnswering(id);
+    expect(await test.shell(id, "cat /tmp/mark")).toBe("in-memory");
+    await test.host.call("machine.powerOff", { id });
+    expect(await test.get(id)).toMatchObject({ state: "off" });
+  });
 });
