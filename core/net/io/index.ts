@@ -1,10 +1,15 @@
+import { TerrariumError } from "../../contract/errors";
 import type { Log } from "../../base/log";
 import type { Reactor } from "../reactor";
+import { EpollReactor, type EpollOptions } from "./epollReactor";
+import { EpollSockets } from "./epollSockets";
+import { loadLibc } from "./libc";
 import { MachinePort } from "./machinePort";
 import { PortableReactor } from "./portableReactor";
 import { PortableSockets } from "./portableSockets";
 import type { IoSockets } from "./streams";
 
+export { EpollReactor, type EpollOptions, type Watch, type WatchHandlers } from "./epollReactor";
 export { MachinePort, type PortClosed } from "./machinePort";
 export type { IoSockets, LocalStreams } from "./streams";
 
@@ -26,26 +31,61 @@ export interface Io {
 /** The portable loop, which runs wherever the runtime does. */
 export function openPortableIo(log: Log): Io {
   const reactor = new PortableReactor(log);
-  return withPorts(reactor, new PortableSockets(reactor), {
-    fast: false,
-    // The runtime turns its own loop.
-    run: () => undefined,
-  });
+  const sockets = new PortableSockets(reactor);
+  // The runtime turns its own loop.
+  return withPorts(reactor, sockets, { fast: false, run: () => undefined, stop: () => sockets.dispose() });
 }
 
-/** Opens the loop that suits this computer. */
-export function openReactor({ log }: { readonly log: Log }): Io {
-  return openPortableIo(log);
+/**
+ * The fast loop, which has a thread to itself.
+ * @throws TerrariumError `unavailable` where it cannot run
+ */
+export function openEpollIo(log: Log, options: EpollOptions = {}): Io & { readonly reactor: EpollReactor } {
+  if (process.platform !== "linux") throw new TerrariumError("unavailable", "The network's fast loop runs on Linux only.");
+  let reactor: EpollReactor;
+  try {
+    reactor = new EpollReactor(loadLibc(), log, options);
+  } catch (failure) {
+    throw new TerrariumError("unavailable", `The network's fast loop cannot run here: ${failure instanceof Error ? failure.message : String(failure)}`, undefined, { cause: failure });
+  }
+  const sockets = new EpollSockets(reactor);
+  const stop = (): void => {
+    sockets.dispose();
+    reactor.stop();
+  };
+  return { ...withPorts(reactor, sockets, { fast: true, run: () => reactor.run(), stop }), reactor };
 }
 
-function withPorts(reactor: Reactor, sockets: IoSockets, loop: { readonly fast: boolean; run(): void }): Io {
+/**
+ * Opens the loop that suits this computer, or the one that `kind` asks for.
+ * @throws TerrariumError `unavailable` when the one asked for cannot run, `invalid-input` when there is none of that name
+ */
+export function openReactor({ log, kind = process.env["TERRARIUM_FABRIC"] }: { readonly log: Log; readonly kind?: string | undefined }): Io {
+  switch (kind) {
+    case "portable":
+      return openPortableIo(log);
+    case "epoll":
+      return openEpollIo(log);
+    case undefined:
+    case "":
+      break;
+    default:
+      throw new TerrariumError("invalid-input", `TERRARIUM_FABRIC is "${kind}".`, 'Set it to "epoll" or "portable", or not at all.');
+  }
+  try {
+    return openEpollIo(log);
+  } catch (failure) {
+    log.info(`the network runs over the portable sockets: ${failure instanceof Error ? failure.message : String(failure)}`);
+    return openPortableIo(log);
+  }
+}
+
+function withPorts(reactor: Reactor, sockets: IoSockets, loop: Pick<Io, "fast" | "run" | "stop">): Io {
   return {
+    ...loop,
     reactor,
     sockets,
-    fast: loop.fast,
     connectMachine: (path) => new MachinePort(reactor, (handler) => sockets.connectLocal(path, handler)),
     adoptMachine: (descriptor) => new MachinePort(reactor, (handler) => sockets.adopt(descriptor, handler), false),
-    run: () => loop.run(),
-    stop: () => sockets.dispose(),
   };
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { FrameBatch, FrameDecoder, forEachFrame } from "../../../core/net/link/stream";
+import { countFrames, FrameBatch, FrameDecoder, forEachFrame, lastWholeFrame, RunReader } from "../../../core/net/link/stream";
 import { maxFrameBytes } from "../../../core/net/port";
 
 const frames = fc.array(fc.uint8Array({ minLength: 14, maxLength: 2000 }), { maxLength: 20 });
@@ -80,5 +80,65 @@ describe("a batch", () => {
     expect(first[4]).toBe(1);
     expect(batch.drain()[4]).toBe(2);
     expect(batch.bytes).toBe(0);
+  });
+});
+
+describe("runs read from a byte stream", () => {
+  /** Reads a stream in pieces of these sizes and collects the frames. */
+  function read(stream: Uint8Array, cuts: readonly number[]): { frames: Uint8Array[]; reason: string | undefined; counted: number } {
+    const reader = new RunReader(new Uint8Array(4 + maxFrameBytes));
+    const got: Uint8Array[] = [];
+    let counted = 0;
+    for (let at = 0, cut = 0; at < stream.length; cut++) {
+      const piece = stream.subarray(at, at + Math.min(cuts[cut % cuts.length] as number, reader.buffer.length - reader.at));
+      reader.buffer.set(piece, reader.at);
+      const reason = reader.take(piece.length, (bytes, from, to, count) => {
+        counted += count;
+        forEachFrame(bytes.subarray(from, to), (frame) => got.push(frame.slice()));
+      });
+      if (reason !== undefined) return { frames: got, reason, counted };
+      at += piece.length;
+    }
+    return { frames: got, reason: undefined, counted };
+  }
+
+  it("hold the frames that went in, however the stream is cut into pieces", () => {
+    fc.assert(
+      fc.property(frames, fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1 }), (list, cuts) => {
+        expect(read(encode(list), cuts)).toEqual({ frames: list, reason: undefined, counted: list.length });
+      }),
+    );
+  });
+
+  it("hold the longest frame in a buffer that is just long enough", () => {
+    const longest = new Uint8Array(maxFrameBytes).fill(7);
+    const { frames: got } = read(encode([longest, longest]), [9999]);
+    expect(got.map((frame) => Buffer.compare(frame, longest))).toEqual([0, 0]);
+    expect(() => new RunReader(new Uint8Array(1000))).toThrow(/does not hold the longest frame/);
+  });
+
+  it("end with a reason at a length that cannot be, behind all the frames before it", () => {
+    for (const length of [0, 13, maxFrameBytes + 1, 0xffffffff]) {
+      const good = new Uint8Array(60).fill(3);
+      const stream = Uint8Array.from([...encode([good, good]), ...header(length), ...new Uint8Array(100)]);
+      const { frames: before, reason } = read(stream, [50]);
+      expect(before).toEqual([good, good]);
+      expect(reason).toContain(`a frame of ${length} bytes`);
+    }
+  });
+
+  it("never throw and never pass on a length that cannot be, whatever the bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 5000 }), fc.integer({ min: 1, max: 5000 }), (bytes, cut) => {
+        for (const frame of read(bytes, [cut]).frames) expect(frame.length).toBeGreaterThanOrEqual(14);
+      }),
+    );
+  });
+
+  it("are counted, and cut where a whole frame ends", () => {
+    const run = encode([new Uint8Array(20), new Uint8Array(30), new Uint8Array(40)]);
+    expect(countFrames(run, 0, run.length)).toBe(3);
+    expect(countFrames(run, 24, run.length)).toBe(2);
+    expect([0, 23, 24, 57, 58, 101, 102, 5000].map((limit) => lastWholeFrame(run, 0, run.length, limit))).toEqual([0, 0, 24, 24, 58, 58, 102, 102]);
   });
 });

@@ -1,11 +1,21 @@
 import { afterEach } from "vitest";
-import { silentLog } from "../../../../core/base/log";
-import { openPortableIo, type Io } from "../../../../core/net/io";
+import { createLog } from "../../../../core/base/log";
+import { openEpollIo, openPortableIo, type Io } from "../../../../core/net/io";
 import type { HostTcp, HostTcpHandler } from "../../../../core/net/nat/hostSockets";
 import { parseIpv4 } from "../../../../core/net/wire/addresses";
 
+/** What the loops have to complain about. */
+export const complaints: string[] = [];
+const log = createLog((line) => complaints.push(line));
+
+/** The peers of the tests live in the same thread, and wait by immediates. */
+const shared = { longestWaitMs: 1 };
+
 /** Every loop under one roof: what holds for one holds for the other. */
-export const loops: [name: string, open: () => Io][] = [["portable", () => openPortableIo(silentLog)]];
+export const loops: [name: string, open: () => Io][] = [
+  ["portable", () => openPortableIo(log)],
+  ["epoll", () => openEpollIo(log, shared)],
+];
 
 export const loopback = parseIpv4("127.0.0.1") as number;
 
