@@ -1,6 +1,7 @@
 import { createContext, useContext, useSyncExternalStore } from "react";
 import type { HostConnectionState, Preferences } from "../../core/contract/desktop";
 import type { GuestSystem, HostInfo, JobInfo, MachineInfo, Notice, TrashEntry } from "../../core/contract/model";
+import type { NetworkInfo } from "../../core/contract/network";
 import type { HostStore } from "./store";
 
 /** The window's one store, put here by `app/`. */
@@ -55,6 +56,12 @@ export function useSystems(): readonly GuestSystem[] {
 export function useTrash(): readonly TrashEntry[] {
   const { trash } = useStore();
   return useSyncExternalStore(trash.subscribe, trash.get);
+}
+
+/** The named networks. */
+export function useNetworks(): readonly NetworkInfo[] {
+  const { networks } = useStore();
+  return useSyncExternalStore(networks.subscribe, networks.get);
 }
 
 export function useNotices(): readonly Notice[] {

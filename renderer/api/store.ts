@@ -1,5 +1,6 @@
 import type { HostConnectionState, Preferences } from "../../core/contract/desktop";
 import type { GuestSystem, HostInfo, JobInfo, MachineInfo, Notice, TrashEntry } from "../../core/contract/model";
+import type { NetworkInfo } from "../../core/contract/network";
 import type { HostEvent } from "../../core/contract/procedures";
 import { call, CallError } from "./client";
 import { Observable } from "./observable";
@@ -21,6 +22,8 @@ export class HostStore {
   readonly systems = new Observable<readonly GuestSystem[]>([]);
   readonly jobs = new Observable<readonly JobInfo[]>([]);
   readonly trash = new Observable<readonly TrashEntry[]>([]);
+  /** The named networks. */
+  readonly networks = new Observable<readonly NetworkInfo[]>([]);
   readonly notices = new Observable<readonly Notice[]>([]);
   readonly preferences: Observable<Preferences>;
 
@@ -68,6 +71,9 @@ export class HostStore {
       case "host":
         this.host.set(event.host);
         break;
+      case "networks":
+        this.networks.set(event.networks);
+        break;
       case "notice":
         this.notices.set([event.notice, ...this.notices.get().filter((notice) => notice.id !== event.notice.id)].slice(0, keptNotices));
         break;
@@ -90,6 +96,7 @@ export class HostStore {
         call("machine.list", {}).then((list) => this.machines.set(new Map(list.map((machine) => [machine.id, machine])))),
         call("host.info", {}).then((host) => this.host.set(host)),
         call("host.systems", {}).then((systems) => this.systems.set(systems)),
+        call("network.list", {}).then((networks) => this.networks.set(networks)),
         call("job.list", {}).then((jobs) => this.jobs.set(jobs.reduce(withJob, [] as readonly JobInfo[]))),
         call("trash.list", {}).then((entries) => this.trash.set(entries)),
       ]);

@@ -76,6 +76,9 @@ export const fakeHost: HostInfo = {
   ],
 };
 
+/** A host on which every kind of network can be had. */
+export const networkedHost: HostInfo = { ...fakeHost, networkModes: (["none", "nat", "nat-network", "internal", "host-only", "bridged"] as const).map((mode) => ({ mode, available: true })) };
+
 let serial = 0;
 
 /** A machine with sensible facts; `part` overrides them, `config` overrides its configuration. */
@@ -263,10 +266,11 @@ export class FakeDesktop implements DesktopApi {
 
   readonly networks = new FakeNetworks({
     machine: (id) => this.machine(id),
+    machines: () => [...this.machines.values()],
     update: (id, part) => this.update(id, part),
     announce: (event) => this.announce(event),
-    refuse: (code, message) => {
-      throw new Refusal({ code, message });
+    refuse: (code, message, remedy) => {
+      throw new Refusal({ code, message, ...(remedy === undefined ? {} : { remedy }) });
     },
   });
 

@@ -6,9 +6,10 @@ import { call, desktop } from "../../api/client";
 import { useSystems } from "../../api/hooks";
 import { Button } from "../../ui/Button";
 import { formatBytes } from "../../ui/format";
+import { attachmentName, networkColours, networkNames } from "../../ui/network/modes";
 import { Toggle } from "../../ui/Toggle";
 import { attempt, toasts } from "../../ui/toasts";
-import { agentText, attachmentText, disksText, engineName, fileName, guestName, hardwareText, loginText, networkColours, networkNames, originText, systemText } from "./describe";
+import { agentText, disksText, engineName, fileName, guestName, hardwareText, loginText, originText, systemText } from "./describe";
 import { GuestMemory } from "./GuestMemory";
 import { LatestEvents } from "./LatestEvents";
 import { Preview } from "./Preview";
@@ -171,7 +172,7 @@ function Adapters({ machine, config, onSettings }: { machine: MachineInfo; confi
             <div className="grow">
               <div className="row" style={{ gap: 6 }}>
                 <span className="mono dim">net{index}</span>
-                <span className="trunc" style={{ fontWeight: 550 }}>{attachmentText(adapter)}</span>
+                <span className="trunc" style={{ fontWeight: 550 }}>{attachmentName(adapter.attachment)}</span>
                 {adapter.attachment.network !== undefined && <span className="xs faint">{networkNames[mode]}</span>}
               </div>
               <div className="mono faint trunc" style={{ lineHeight: "15px" }}>{address ?? adapter.mac}</div>

@@ -1,4 +1,4 @@
-import type { AdapterConfig, AdapterModel, Chipset, DiskBus, EngineInfo, FirmwareKind, GuestInfo, GuestSystem, MachineConfig, MachineInfo, NetworkMode, PauseReason } from "../../../core/contract/model";
+import type { AdapterModel, Chipset, DiskBus, EngineInfo, FirmwareKind, GuestInfo, GuestSystem, MachineConfig, MachineInfo, PauseReason } from "../../../core/contract/model";
 import { formatBytes, formatMiB, formatWhen, plural } from "../../ui/format";
 
 export const pauseReasons: Readonly<Record<PauseReason, string>> = {
@@ -7,24 +7,6 @@ export const pauseReasons: Readonly<Record<PauseReason, string>> = {
   "disk-full": "paused: the host's disk is full",
   "io-error": "paused: a disk failed",
   "guest-panic": "paused: the guest panicked",
-};
-
-export const networkNames: Readonly<Record<NetworkMode, string>> = {
-  none: "Unplugged",
-  nat: "NAT",
-  "nat-network": "NAT network",
-  internal: "Internal",
-  "host-only": "Host-only",
-  bridged: "Bridged",
-};
-
-export const networkColours: Readonly<Record<NetworkMode, string>> = {
-  none: "var(--off)",
-  nat: "var(--n-nat)",
-  "nat-network": "var(--n-nat)",
-  internal: "var(--n-int)",
-  "host-only": "var(--n-host)",
-  bridged: "var(--n-bri)",
 };
 
 export const firmwareNames: Readonly<Record<FirmwareKind, string>> = { bios: "BIOS", uefi: "UEFI" };
@@ -114,10 +96,6 @@ export function engineName({ label, version }: EngineInfo): string {
 export function disksText(config: MachineConfig): string {
   if (config.disks.length === 0) return "none";
   return config.disks.map((disk) => formatBytes(disk.sizeBytes)).join(" + ");
-}
-
-export function attachmentText(adapter: AdapterConfig): string {
-  return adapter.attachment.network ?? networkNames[adapter.attachment.mode];
 }
 
 /** The last part of a host path, with either kind of slash. */

@@ -1,43 +1,28 @@
-import { Plugs } from "@phosphor-icons/react/dist/csr/Plugs";
-import { Network } from "@phosphor-icons/react/dist/csr/Network";
-import type { AdapterModel, NetworkMode } from "../../../core/contract/model";
+import type { AdapterModel } from "../../../core/contract/model";
+import { useNetworkSurroundings } from "../../api/network";
+import { AttachmentPicker } from "../../ui/network/AttachmentPicker";
 import { Advanced } from "./Advanced";
-import { Cards, type CardChoice } from "./Cards";
 import { answered } from "./draft";
 import { Findings } from "./Findings";
 import { Options } from "./Options";
 import type { StepProps } from "./step";
 import { candidates } from "./suggestions";
 
-const modes: Readonly<Record<NetworkMode, Omit<CardChoice<NetworkMode>, "value">>> = {
-  none: { title: "Unplugged", detail: "An adapter without a cable. Nothing reaches the machine, and it reaches nothing.", icon: Plugs },
-  nat: { title: "NAT", detail: "Its own private way out.", icon: Network },
-  "nat-network": { title: "NAT network", detail: "A way out, shared with others.", icon: Network },
-  bridged: { title: "Bridged", detail: "Straight on your real network.", icon: Network },
-  internal: { title: "Internal", detail: "Sealed: only other machines.", icon: Network },
-  "host-only": { title: "Host-only", detail: "The host and other machines.", icon: Network },
-};
-
-/** Only the modes that work on this host can be chosen; what is not there is said in words, not shown as a dead card. */
 export function NetworkStep(props: StepProps) {
-  const { draft, change, findings, host } = props;
-  const offered = host?.networkModes.filter((entry) => entry.available).map((entry) => entry.mode) ?? ["none" as const];
-  const reasons = [...new Set(host?.networkModes.filter((entry) => !entry.available).map((entry) => entry.reason))].filter((reason) => reason !== undefined);
+  const { draft, change, findings } = props;
+  const around = useNetworkSurroundings();
   return (
     <>
       <h1>Who should this machine talk to?</h1>
-      <p className="lead">Pick where the cable of its first adapter goes.</p>
-      <Cards label="Network" choices={offered.map((mode) => ({ value: mode, ...modes[mode] }))} value={draft.networkMode} onChoose={(networkMode) => change({ ...draft, networkMode })} />
-      <div className="form">
-        {reasons.map((reason) => (
-          <p key={reason} className="dim">
-            {reason}
-          </p>
-        ))}
-        <Findings list={findings} />
-        <Advanced>
-          <Model {...props} />
-        </Advanced>
+      <p className="lead">Pick where the cable of its first adapter goes. It can be changed later, while the machine runs.</p>
+      <div className="col" style={{ gap: 18, maxWidth: 860 }}>
+        <AttachmentPicker value={draft.attachment} onChange={(attachment) => change(answered(draft, { attachment }))} around={around} />
+        <div className="form">
+          <Findings list={findings} />
+          <Advanced>
+            <Model {...props} />
+          </Advanced>
+        </div>
       </div>
     </>
   );

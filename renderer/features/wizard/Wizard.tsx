@@ -20,7 +20,7 @@ import { SourceStep } from "./SourceStep";
 import type { StepProps } from "./step";
 import { engineOf } from "./suggestions";
 import { SystemStep } from "./SystemStep";
-import { facts } from "./words";
+import { facts, networkWords } from "./words";
 import "./wizard.css";
 
 const titles: Readonly<Record<StepName, string>> = { source: "Source", system: "System", disk: "Disk", network: "Network", review: "Review" };
@@ -189,7 +189,7 @@ function stepNote(step: StepName, draft: Draft): string {
     case "disk":
       return draft.source === "disk" ? (draft.imageMode === "link" ? "the image itself" : "a copy of the image") : draft.diskBytes === null ? "none" : `${formatBytes(draft.diskBytes)}, grows as needed`;
     case "network":
-      return draft.networkMode === "none" ? "unplugged" : draft.networkMode;
+      return networkWords(draft.attachment);
     case "review":
       return "";
   }

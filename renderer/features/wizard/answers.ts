@@ -1,4 +1,5 @@
-import type { AdapterModel, DiskBus, EngineChoice, FileInspection, FirmwareKind, GuestSystem, HostInfo, MachineInfo, NetworkMode } from "../../../core/contract/model";
+import type { AdapterModel, DiskBus, EngineChoice, FileInspection, FirmwareKind, GuestSystem, HostInfo, MachineInfo } from "../../../core/contract/model";
+import type { Attachment } from "../../../core/contract/network";
 
 /* What the wizard is told. */
 
@@ -23,6 +24,8 @@ export interface Answers {
   readonly login: "cloud-init" | "own";
   readonly user: string;
   readonly hostname: string;
+  /** Where the cable of the first adapter goes. */
+  readonly attachment: Attachment;
 }
 
 export interface Draft extends Answers {
@@ -41,7 +44,6 @@ export interface Draft extends Answers {
   readonly password: string;
   /** Public keys, one a line. */
   readonly keys: string;
-  readonly networkMode: NetworkMode;
 }
 
 /** What suggestions are made from beside the draft. */

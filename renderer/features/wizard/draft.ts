@@ -24,7 +24,6 @@ const blank: Draft = {
   inspection: undefined,
   password: "",
   keys: "",
-  networkMode: "none",
   name: "",
   system: undefined,
   memoryMiB: 256,
@@ -38,6 +37,7 @@ const blank: Draft = {
   login: "own",
   user: "",
   hostname: "",
+  attachment: { mode: "none" },
 };
 
 export function newDraft(source: Source, around: Around): Draft {
@@ -84,7 +84,7 @@ export function withInspection(draft: Draft, inspection: FileInspection): Draft 
   return inspection.path === sourcePath(draft) ? { ...draft, inspection } : draft;
 }
 
-const given = ["engine", "iso", "image", "imageMode", "kernel", "initrd", "cmdline", "password", "keys", "networkMode"] as const satisfies readonly (keyof Draft)[];
+const given = ["engine", "iso", "image", "imageMode", "kernel", "initrd", "cmdline", "password", "keys"] as const satisfies readonly (keyof Draft)[];
 
 /** Whether the person has said anything that leaving would lose. Which card was chosen is a click, and no loss. */
 export function isFilledIn(draft: Draft): boolean {
@@ -125,7 +125,7 @@ export function toSpec(draft: Draft, systems: readonly GuestSystem[]): MachineSp
     disks,
     ...(draft.source === "iso" && draft.iso ? { medium: draft.iso } : {}),
     ...(hasSeed(draft) ? { seed: seedOf(draft) } : {}),
-    adapters: [{ attachment: { mode: draft.networkMode }, plugged: draft.networkMode !== "none", ...(draft.adapterModel === "virtio" ? {} : { model: draft.adapterModel }) }],
+    adapters: [{ attachment: draft.attachment, plugged: draft.attachment.mode !== "none", ...(draft.adapterModel === "virtio" ? {} : { model: draft.adapterModel }) }],
   };
 }
 

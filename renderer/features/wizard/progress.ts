@@ -1,4 +1,5 @@
 import type { Finding } from "../../../core/contract/model";
+import { attachmentLack } from "../../ui/network/modes";
 import { hasSeed, sourcePath, type Draft } from "./answers";
 import { loginFindings } from "./login";
 
@@ -30,8 +31,10 @@ export function missing(step: StepName, draft: Draft): string | undefined {
     case "system":
       if (!draft.name.trim()) return "Give the machine a name first.";
       return hasSeed(draft) ? loginFindings(draft)[0]?.message : undefined;
+    case "network":
+      return attachmentLack(draft.attachment);
     case "review":
-      return missing("source", draft) ?? missing("system", draft);
+      return missing("source", draft) ?? missing("system", draft) ?? missing("network", draft);
     default:
       return undefined;
   }

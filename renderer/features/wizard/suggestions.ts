@@ -47,6 +47,7 @@ export function suggestions(draft: Draft, around: Around): Answers {
     login,
     user: userOf(system),
     hostname: hostNameFrom(draft.name),
+    attachment: { mode: host?.networkModes.some(({ mode, available }) => mode === "nat" && available) ? "nat" : "none" },
   };
 }
 

@@ -1,5 +1,7 @@
 import type { EngineInfo, FileInspection, FirmwareKind, GuestArch, GuestSystem, HostInfo } from "../../../core/contract/model";
+import type { Attachment } from "../../../core/contract/network";
 import { formatBytes, formatMiB, plural } from "../../ui/format";
+import { networkNames } from "../../ui/network/modes";
 import { hasSeed, startsFromFirmware, type Draft } from "./answers";
 import { convertedTo } from "./draft";
 import { authorizedKeys } from "./login";
@@ -64,7 +66,7 @@ export function facts(draft: Draft, systems: readonly GuestSystem[], engine: Eng
     ...(startsFromFirmware(draft) ? [["Firmware", firmwareWords[draft.firmware]] as [string, string]] : []),
     ["Disk", diskWords(draft, engine)],
     ...(hasSeed(draft) ? [["First login", loginWords(draft)] as [string, string]] : []),
-    ["Network", draft.networkMode === "none" ? "unplugged" : draft.networkMode],
+    ["Network", networkWords(draft.attachment)],
   ];
 }
 
@@ -81,6 +83,12 @@ export function furtherFacts(draft: Draft, host: HostInfo | undefined): [string,
     ...(startsFromFirmware(draft) && draft.clock === "local" ? [["Clock", "local time"] as [string, string]] : []),
     ...(host === undefined ? [] : [["Kept in", host.home] as [string, string]]),
   ];
+}
+
+/** "NAT network campus", "unplugged". */
+export function networkWords({ mode, network }: Attachment): string {
+  if (mode === "none") return "unplugged";
+  return network === undefined ? networkNames[mode] : `${networkNames[mode]} ${network}`;
 }
 
 function diskWords(draft: Draft, engine: EngineInfo | undefined): string {
