@@ -448,8 +448,8 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
     const hadGaps = this.receiver.hasGaps;
     const arrival = this.receiver.take(position, segment.bytes, segment.payload, segment.end, this.host?.taker);
     if (arrival === "in-order") {
-      // A gap that was filled is told at once (RFC 5681, 4.2).
-      if (hadGaps) this.acknowledgeNow = true;
+      // A gap that was filled is told at once (RFC 5681, 4.2), and a probe answered.
+      if (hadGaps || this.receiver.closed) this.acknowledgeNow = true;
       return;
     }
     this.acknowledgeNow = true;

@@ -34,6 +34,8 @@ export class TcpReceiver {
   taken = 1;
   /** The position of the guest's FIN, once it is known. */
   finAt = Infinity;
+  /** The guest was told that nothing may come: what comes all the same is a probe. */
+  closed = false;
   /** The guest scales our window by this. */
   shift = 0;
   private readonly ranges = new Ranges(mostRanges);
@@ -120,17 +122,18 @@ export class TcpReceiver {
   /** The window field to send now; what it allows is remembered. */
   advertise(): number {
     const unit = 1 << this.shift;
-    const room = Math.max(this.wish - this.next, this.edge - this.next, 0);
-    // Rounded down, a window could shrink: rather a little more than the buffer was meant for.
-    const field = Math.min(this.wish > this.edge ? Math.floor(room / unit) : Math.ceil(room / unit), 65_535);
+    // Rounding down may take back less than a unit of what was said before; it is taken all the same if it comes.
+    const field = Math.min(Math.floor(Math.max(this.wish - this.next, this.edge - this.next, 0) / unit), 65_535);
+    this.closed = field === 0;
     this.edge = Math.max(this.edge, this.next + field * unit);
     return field;
   }
 
   /** The window of a SYN, which is not scaled. */
   advertiseUnscaled(): number {
-    this.edge = this.next + Math.min(this.capacity, 65_535);
-    return this.edge - this.next;
+    const window = Math.min(this.capacity, 65_535);
+    this.edge = this.next + window;
+    return window;
   }
 
   /** Whether so much more may come than the guest knows that it should be told (RFC 9293, 3.8.6.2.2). */
@@ -163,7 +166,7 @@ export class TcpReceiver {
   }
 
   private get capacity(): number {
-    return this.pool.pressed ? pressedWindow : mostWindow;
+    return Math.min(this.pool.pressed ? pressedWindow : mostWindow, 65_535 * 2 ** this.shift);
   }
 
   private get wish(): number {

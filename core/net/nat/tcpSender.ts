@@ -154,7 +154,7 @@ export class TcpSender {
       this.setWindow(window, segmentPosition, position);
     }
     if (position > this.una) this.advance(position, elapsed, now);
-    else if (position === this.una && this.max > this.una && (told || (plain && sameWindow && !this.sackPermitted))) this.duplicate();
+    else if (position === this.una && this.nxt > this.una && (told || (plain && sameWindow && !this.sackPermitted))) this.duplicate();
     if (this.recovery === "none" && this.sackPermitted && this.sacked.count > 0 && this.lostBelow() > this.una) this.beginRecovery();
   }
 

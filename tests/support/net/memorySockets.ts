@@ -15,6 +15,8 @@ export class MemoryTcp implements HostTcp {
   isReset = false;
   isClosed = false;
   writes = 0;
+  /** What was sent and not read yet. */
+  unreadBytes = 0;
   handler: HostTcpHandler | undefined;
   private readonly incoming: Uint8Array[] = [];
   private incomingEnded = false;
@@ -32,10 +34,6 @@ export class MemoryTcp implements HostTcp {
     return this.written.reduce((sum, piece) => sum + piece.length, 0);
   }
 
-  get unreadBytes(): number {
-    return this.incoming.reduce((sum, piece) => sum + piece.length, 0);
-  }
-
   /** Nobody needs it any more. */
   get isGone(): boolean {
     return this.isReset || this.isClosed;
@@ -45,6 +43,7 @@ export class MemoryTcp implements HostTcp {
 
   send(bytes: Uint8Array): void {
     if (bytes.length > 0) this.incoming.push(bytes);
+    this.unreadBytes += bytes.length;
   }
 
   end(): void {
@@ -78,6 +77,7 @@ export class MemoryTcp implements HostTcp {
     if (!first) return this.incomingEnded ? -1 : 0;
     const count = Math.min(first.length, end - at);
     target.set(first.subarray(0, count), at);
+    this.unreadBytes -= count;
     if (count === first.length) this.incoming.shift();
     else this.incoming[0] = first.subarray(count);
     return count;
