@@ -69,9 +69,12 @@ async function readCard(host: HostView, name: string, addresses: string[]): Prom
   return { ...card, kind: (await exists(join(folder, "device"))) ? "Ethernet" : "Virtual" };
 }
 
-/** The card's own MAC address; 0 when it cannot be told. */
-export async function cardMac(name: string, host: HostView = thisHost): Promise<MacNumber> {
-  return parseMac((await text(join(host.classNet, name, "address"))) ?? "") ?? 0;
+const usualMtu = 1500;
+
+/** The card's own MAC address, 0 when it cannot be told, and the longest packet its wire takes, bytes. */
+export async function cardWire(name: string, host: HostView = thisHost): Promise<{ readonly mac: MacNumber; readonly mtu: number }> {
+  const [mac, mtu] = await Promise.all(["address", "mtu"].map((file) => text(join(host.classNet, name, file))));
+  return { mac: parseMac(mac ?? "") ?? 0, mtu: Number(mtu) || usualMtu };
 }
 
 function noEthernet(name: string, because: string): ErrorData {

@@ -5,7 +5,7 @@ import { newCounters, type FramePort, type FrameSink } from "../port";
 import { formatIpv4, formatMac, isGroupMac, read16, read32, readMac, type MacNumber } from "../wire/addresses";
 import { EtherType } from "../wire/ethernet";
 import { CardSocket } from "./cardSocket";
-import { cardMac, followHostNetworks, hostCards, thisHost, type HostNetworks, type HostView } from "./hostCards";
+import { cardWire, followHostNetworks, hostCards, thisHost, type HostNetworks, type HostView } from "./hostCards";
 import { HostReach } from "./hostReach";
 import type { LinkHelper } from "./linkHelper";
 import type { LinkIo } from "./linkIo";
@@ -14,7 +14,6 @@ import { TapPort } from "./tap";
 
 /** How often it is looked whether the card is still there, or there again, milliseconds. */
 export const lookForCardMs = 1000;
-const bridgeTapMtu = 1500;
 
 export interface BridgedAround {
   readonly io: LinkIo;
@@ -47,6 +46,7 @@ export class BridgedPort implements FramePort {
   private wire: CardSocket | TapPort | undefined;
   private index = 0;
   private cardMac: MacNumber = 0;
+  private mtu = 0;
   private isBridge = false;
   private tap: TapPort | undefined;
   private reach: HostReach | undefined;
@@ -142,16 +142,18 @@ export class BridgedPort implements FramePort {
     if (!card) throw new TerrariumError("not-found", `This computer has no card ${this.card}.`, "Choose another card for the adapter.");
     if (card.problem) throw TerrariumError.fromData(card.problem);
     const index = io.kernel.interfaceIndex(this.card);
-    const mac = await cardMac(this.card, host);
+    const { mac, mtu } = await cardWire(this.card, host);
     this.isBridge = card.kind === "Linux bridge";
+    // A bridge takes the shortest wire among its ports for its own: ours must not be shorter than what it has.
     const descriptor = this.isBridge
-      ? await helper.open({ do: "tap", name: this.end.name, mac: formatMac(this.end.mac), mtu: bridgeTapMtu, bridge: this.card })
+      ? await helper.open({ do: "tap", name: this.end.name, mac: formatMac(this.end.mac), mtu, bridge: this.card })
       : await helper.open({ do: "card", name: this.card });
     if (this.disposed) {
       io.kernel.close(descriptor);
       return;
     }
     this.index = index;
+    this.mtu = mtu;
     if (this.isBridge) {
       const wire = new TapPort(io, descriptor, () => this.cardFailed(), this.counters);
       wire.connect({ frames: (bytes, at, end) => this.sink?.frames(bytes, at, end) });
@@ -192,7 +194,7 @@ export class BridgedPort implements FramePort {
     if (this.opening) return;
     this.opening = true;
     helper
-      .open({ do: "tap", name: this.end.name, mac: formatMac(this.end.mac), mtu: bridgeTapMtu, plain: true })
+      .open({ do: "tap", name: this.end.name, mac: formatMac(this.end.mac), mtu: this.mtu, plain: true })
       .then(
         (descriptor) => this.reachOpened(descriptor),
         (error: unknown) => io.log.warn(`${this.card}: guests and this computer will not reach each other: ${toErrorData(error).message}`),

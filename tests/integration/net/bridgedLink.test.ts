@@ -153,9 +153,12 @@ describe("a bridged card", () => {
     await world.host.succeed("ip", "address", "del", `${World.hostAddress}/24`, "dev", World.card);
     await world.host.succeed("ip", "link", "set", World.card, "master", "br0");
     await world.host.succeed("ip", "address", "add", `${World.hostAddress}/24`, "dev", "br0");
+    for (const namespace of [world.host, world.outside]) await namespace.succeed("ip", "link", "set", World.card, "mtu", "4000");
     await world.host.succeed("ip", "link", "set", "br0", "up");
     await expect(bridge(World.card)).rejects.toThrow(/belongs to br0/);
     const { link } = await bridge("br0");
+    const [{ mtu }] = JSON.parse(await world.host.succeed("ip", "-json", "link", "show", "br0")) as [{ mtu: number }];
+    expect(mtu).toBe(4000);
     expect(await pings(guest, World.outsideAddress)).toContain(" 2 received");
     expect(await pings(guest, World.hostAddress)).toContain(" 2 received");
     expect(await pings(world.host, guestAddress)).toContain(" 2 received");
