@@ -27,7 +27,8 @@ describe("the privileged helper", () => {
     expect(kernel.socketpair(1, seqpacket, 0, memory.address)).toBe(0);
     ours = memory.view.getInt32(0, true);
     const theirs = memory.view.getInt32(4, true);
-    child = spawn(process.execPath, [helperBundle], { stdio: [theirs, "ignore", "inherit"], cwd: "/" });
+    // Groups that it is to give up.
+    child = spawn("setpriv", ["--groups=1,2", process.execPath, helperBundle], { stdio: [theirs, "ignore", "inherit"], cwd: "/" });
     kernel.close(theirs);
     ended = new Promise((resolve) => child.once("exit", resolve));
     messages = new DescriptorMessages(kernel, ours, 8192, true);
