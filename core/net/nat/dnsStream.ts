@@ -181,14 +181,14 @@ class DnsStream implements HostTcp {
     });
   }
 
-  /** While there is something to read, the handler hears of it in every turn. */
-  private wakeLater(): void {
+  /** The handler hears of something to read at once, and again while it leaves it there. */
+  private wakeLater(delayMs = 0): void {
     if (this.closed || this.endRead || !this.reading || this.wake !== undefined || (this.answers.length === 0 && !this.isDone)) return;
-    this.wake = this.reactor.schedule(0, () => {
+    this.wake = this.reactor.schedule(delayMs, () => {
       this.wake = undefined;
       if (this.closed || !this.reading) return;
       this.handler.readable();
-      this.wakeLater();
+      this.wakeLater(1);
     });
   }
 
