@@ -50,6 +50,7 @@ export const bundles = [
   },
   { name: "cli", entries: { cli: "core/cli/main.ts" }, options: nodeProcess },
   { name: "netHelper", entries: { netHelper: "core/net/link/privileged.ts" }, options: nodeProcess },
+  { name: "fabric", entries: { fabric: "core/net/fabric.ts" }, options: nodeProcess },
   { name: "emulator", entries: { emulator: "core/emulator/main.ts" }, options: nodeProcess },
   {
     name: "emulatorWorker",

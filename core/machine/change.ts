@@ -13,6 +13,8 @@ export interface ChangeTools {
   readonly engine: Engine;
   /** Writes the configuration. */
   save(config: MachineConfig): Promise<void>;
+  /** Leads cables where the configuration says by now. */
+  rewire(): Promise<void>;
 }
 
 /** Refuses a change that the machine's state or its engine does not allow now. @throws TerrariumError with the reason. */
@@ -68,7 +70,7 @@ export async function changeMachine(machine: Machine, config: MachineConfig, pat
     throw error;
   }
   await change?.commit();
-  if (kind.links) await machine.current?.applyLinks();
+  if (kind.links) await moveCables(machine, config, next, tools);
   machine.log.event(`settings changed: ${Object.keys(patch).join(", ")}`);
 }
 
@@ -76,6 +78,22 @@ export async function changeMachine(machine: Machine, config: MachineConfig, pat
 function bothOf(first: unknown, second: unknown): TerrariumError {
   const { code, message, remedy } = toErrorData(first);
   return new TerrariumError(code, `${message} What had been changed could not be taken back: ${toErrorData(second).message}`, ["Shut the machine down, then look at its settings.", remedy].filter((part) => part !== undefined).join(" "), { cause: first });
+}
+
+/** How long a cable that leads elsewhere now is pulled, milliseconds: Linux tells of a link that went down within a second. */
+const pulledMs = 1200;
+
+/** A guest asks for an address when its link comes up, so a cable that leads elsewhere is pulled for a moment meanwhile. */
+async function moveCables(machine: Machine, before: MachineConfig, after: MachineConfig, { rewire }: ChangeTools): Promise<void> {
+  const run = machine.current;
+  if (!run) return;
+  const moved = after.adapters.flatMap(({ attachment, plugged }, slot) => (plugged && before.adapters[slot]?.plugged && JSON.stringify(attachment) !== JSON.stringify(before.adapters[slot]?.attachment) ? [slot] : []));
+  await run.applyLinks(moved);
+  // What cannot be had of the fabric is the adapter's problem, and the cable is led there when it can.
+  await rewire().catch((error: unknown) => machine.log.event(`the cables could not be led elsewhere yet: ${toErrorData(error).message}`));
+  if (moved.length === 0) return;
+  await new Promise<void>((resolve) => machine.clock.schedule(pulledMs, resolve));
+  await machine.current?.applyLinks();
 }
 
 /** Changes of a machine that runs, with what takes them back. */

@@ -16,6 +16,7 @@ export interface DoctorContext {
   /** What was found of QEMU, check by check. */
   readonly qemu: readonly DoctorCheck[];
   readonly starter: Starter;
+  readonly fabric: DoctorCheck;
   readonly machines: readonly RegisteredMachine[];
   readonly networkModes: HostInfo["networkModes"];
 }
@@ -25,7 +26,7 @@ const enoughMemoryMiB = 512;
 
 /** Checks everything machines need on this host, by trying it where it can be tried. */
 export async function runDoctor(context: DoctorContext): Promise<DoctorCheck[]> {
-  return [await checkHome(context), checkDiskSpace(context), await checkRunDir(context), checkMemory(context), checkStarter(context), ...context.engines.map(checkEngine), ...context.qemu, checkNetworks(context), checkMachines(context)];
+  return [await checkHome(context), checkDiskSpace(context), await checkRunDir(context), checkMemory(context), checkStarter(context), ...context.engines.map(checkEngine), ...context.qemu, checkNetworks(context), context.fabric, checkMachines(context)];
 }
 
 async function checkHome({ home }: DoctorContext): Promise<DoctorCheck> {

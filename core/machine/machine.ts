@@ -89,6 +89,11 @@ export class Machine {
     return this.around.clock;
   }
 
+  /** Of its adapters, while its process is there. */
+  get sockets(): readonly string[] | undefined {
+    return this.run && this.blueprint.sockets.nets;
+  }
+
   get displaySocket(): string {
     return this.blueprint.sockets.display;
   }
@@ -96,6 +101,7 @@ export class Machine {
   info(): MachineInfo {
     const { config, problem: unusable } = this.blueprint.registered;
     const problem = this.state === "broken" ? unusable : this.standing.problem;
+    const network = this.around.network(this);
     return {
       id: this.id,
       folder: this.folder,
@@ -107,6 +113,7 @@ export class Machine {
       guest: this.run?.guest.info ?? { agent: "none", addresses: [] },
       ...(this.run ? { startedFrom: this.run.startedFrom, startedAt: this.run.startedAt } : {}),
       ...(this.run?.balloonMiB === undefined ? {} : { balloonMiB: this.run.balloonMiB }),
+      ...(network ? { network } : {}),
       ...(this.hostBytes === undefined ? {} : { hostBytes: this.hostBytes }),
     };
   }

@@ -12,18 +12,27 @@ type Handlers = { [N in Name]: (input: ProcedureParsed<N>) => Promise<ProcedureO
 /** What the calls need of the host service. */
 export interface MachineChanges {
   /** Changes settings, one change after another: `patchOf` is given what the changes before have led to. */
-  set(id: string, patchOf: (config: MachineConfig) => MachinePatch): Promise<MachineInfo>;
+  set(id: string, patchOf: (config: MachineConfig) => MachinePatch, trial?: Trial): Promise<MachineInfo>;
+}
+
+/** What is tried with the changed configuration before it is kept, and what follows, kept or not. */
+export interface Trial {
+  /** @throws TerrariumError when it is not to be kept */
+  begin(config: MachineConfig): Promise<void>;
+  end(): void;
 }
 
 /** The calls about networks, adapters and port forwards. */
 export function networkCalls(networking: Networking, { set }: MachineChanges): Handlers {
   const { registry } = networking;
   /** Changes one adapter of a machine. */
-  const change = (id: string, adapter: number, changed: (before: AdapterConfig, config: MachineConfig) => AdapterConfig): Promise<MachineInfo> =>
-    set(id, (config) => {
+  const change = (id: string, adapter: number, changed: (before: AdapterConfig, config: MachineConfig) => AdapterConfig, trial?: Trial): Promise<MachineInfo> => {
+    const patchOf = (config: MachineConfig): MachinePatch => {
       requireAdapter(config, adapter);
       return { adapters: config.adapters.map((entry, index) => (index === adapter ? changed(entry, config) : entry)) };
-    });
+    };
+    return set(id, patchOf, trial);
+  };
   return {
     "network.list": async () => {
       await registry.refresh();
@@ -32,7 +41,7 @@ export function networkCalls(networking: Networking, { set }: MachineChanges): H
     "network.create": async ({ spec }) => networking.describe(await registry.create(spec)),
     "network.set": async ({ network, patch }) => networking.describe(await registry.set(network, patch)),
     "network.delete": async ({ network }) => {
-      await registry.delete(network, [...new Set(networking.attached(network).map(({ machine }) => machine.name))]);
+      await registry.delete(network, [...new Set(networking.attached({ name: network }).map(({ machine }) => machine.name))]);
       return {};
     },
     "network.freeSubnet": async () => ({ subnet: await registry.freeSubnet() }),
@@ -51,12 +60,17 @@ export function networkCalls(networking: Networking, { set }: MachineChanges): H
         return withSettings(before, settings);
       }),
     "forward.add": ({ id, adapter, forward }) =>
-      change(id, adapter, (before, config) => {
-        requireForwardable(config, adapter);
-        requirePorts(forward);
-        networking.requireUnclaimed(config, forward);
-        return { ...before, forwards: [...(before.forwards ?? []), forward] };
-      }),
+      change(
+        id,
+        adapter,
+        (before, config) => {
+          requireForwardable(config, adapter);
+          requirePorts(forward);
+          networking.requireUnclaimed(config, forward);
+          return { ...before, forwards: [...(before.forwards ?? []), forward] };
+        },
+        { begin: (config) => networking.tryForward(config, adapter, forward), end: () => networking.endTrial() },
+      ),
     "forward.remove": ({ id, adapter, forward }) =>
       change(id, adapter, (before) => {
         const forwards = before.forwards ?? [];

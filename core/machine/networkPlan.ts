@@ -1,11 +1,14 @@
 import { TerrariumError } from "../contract/errors";
 import type { DhcpConfig, NamedNetworkMode, NetworkConfig } from "../contract/network";
+import type { HostNetworks } from "../net/link/hostCards";
 import { formatIpv4, formatSubnet, inSubnet, isLoopbackIpv4, isMulticastIpv4, parseIpv4, parseSubnet, subnetBroadcast, subnetMask, subnetsOverlap, type Ipv4Address, type Subnet } from "../net/wire/addresses";
-import type { HostNetwork } from "./hostNetworks";
 
 /*
  * Which addresses a network uses, and whether a network makes sense. Pure: what is taken elsewhere is given.
  */
+
+/** A network that the host itself uses. */
+export type HostNetwork = HostNetworks["networks"][number];
 
 /** For messages: "a NAT network". */
 export const modeWords: Readonly<Record<NamedNetworkMode, string>> = { "nat-network": "a NAT network", internal: "an internal network", "host-only": "a host-only network" };

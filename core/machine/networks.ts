@@ -8,8 +8,7 @@ import { parseSubnet } from "../net/wire/addresses";
 import { writeFileAtomically, type FaultHook } from "../storage/atomicFile";
 import { fileError, isMissing } from "../storage/fileErrors";
 import { comparable } from "./folderName";
-import type { HostNetwork } from "./hostNetworks";
-import { collision, freeSubnet, requireSound, usedByHost, usedByNetworks } from "./networkPlan";
+import { collision, freeSubnet, requireSound, usedByHost, usedByNetworks, type HostNetwork } from "./networkPlan";
 
 /*
  * `networks.json`: the named networks of a home. People may edit it by hand, so it is read again before anything is

@@ -280,11 +280,11 @@ export class Run implements Disposable {
     });
   }
 
-  /** Makes the links what the configuration says, unless the guest has still to be told who it is. */
-  async applyLinks(): Promise<void> {
+  /** Makes the links what the configuration says, but for those that are pulled, unless the guest has still to be told who it is. */
+  async applyLinks(pulled: readonly number[] = []): Promise<void> {
     const { adapters } = this.around.config();
     this.guest.setAdapters(adapters);
-    if (this.record.identified) await this.setLinks(linksOf(adapters));
+    if (this.record.identified) await this.setLinks(linksOf(adapters).map((up, slot) => up && !pulled.includes(slot)));
   }
 
   /** Asks the guest to shut down: by its agent when that answers, else with the power button. Answers which. */

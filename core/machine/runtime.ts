@@ -11,6 +11,8 @@ export interface Runtime {
   readonly env: Record<string, string>;
   /** The bundle of the machine process. */
   readonly emulator: string;
+  /** The bundle of the network fabric. */
+  readonly fabric: string;
   /** The bundle of the command line, which is also the headless host service. */
   readonly cli: string;
   /** Where the starter guest lies. It may be missing. */
@@ -52,6 +54,7 @@ export function resolveRuntime(bundleDirectory: string, running: RunningProcess)
     node: running.execPath,
     env: running.versions.electron === undefined ? {} : { ELECTRON_RUN_AS_NODE: "1" },
     emulator: join(bundleDirectory, "emulator.cjs"),
+    fabric: join(bundleDirectory, "fabric.cjs"),
     cli: join(bundleDirectory, "cli.cjs"),
     guestDir: running.env.TERRARIUM_GUEST_DIR || join(root, ".cache", "starter"),
     codeCache: join(root, ".cache", "emulator"),

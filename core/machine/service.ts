@@ -27,11 +27,12 @@ import { chordsForText, keyName } from "./keyboard";
 import { Machine } from "./machine";
 import type { RegisteredMachine } from "./machineFolders";
 import { inspectFile, withoutConverter } from "./media";
-import { networkCalls } from "./networkCalls";
+import { networkCalls, type Trial } from "./networkCalls";
 import { Networking } from "./networking";
 import { Registry } from "./registry";
 import { machineRunDir } from "./runDir";
 import type { Runtime } from "./runtime";
+import { patched } from "./settings";
 import type { Surroundings } from "./surroundings";
 import { systems } from "./systems";
 
@@ -73,9 +74,14 @@ export class Service {
     this.equipment = new Equipment(home, runtime, this.jobs, log);
     this.edits = new FolderWatch(this.clock, log, (id) => this.didEdit(id));
     this.registry = new Registry({ machinesDir: home.machinesDir, trashDir: home.trashDir, keptDisksDir: home.keptDisksDir, log: log.child("registry"), now: () => this.clock.now() });
-    this.networking = new Networking({ home: home.path, log, machines: () => [...this.machines.values()] });
+    this.networking = new Networking({
+      ...{ home: home.path, runDir: home.runDir, runtime, clock: this.clock, log },
+      machines: () => [...this.machines.values()],
+      statusChanged: (id) => this.tellMachine(id),
+      notify: (notice) => this.notify(notice),
+    });
     this.surroundings = this.makeSurroundings();
-    this.handlers = { ...this.ownHandlers, ...networkCalls(this.networking, { set: (id, patchOf) => this.set(id, patchOf) }) };
+    this.handlers = { ...this.ownHandlers, ...networkCalls(this.networking, { set: (id, patchOf, trial) => this.set(id, patchOf, trial) }) };
   }
 
   /** Reads the home and takes over the machines that live. */
@@ -94,6 +100,7 @@ export class Service {
       else this.tellTrash();
     });
     this.jobs.onDidChange((job) => this.didChangeJob(job));
+    this.networking.machinesChanged();
     this.networking.onDidChange(() => this.eventEmitter.fire({ type: "networks", networks: this.networking.list() }));
     void this.equipment.states?.removeStale();
   }
@@ -136,7 +143,7 @@ export class Service {
     await Promise.all([this.recovering, this.releasing]);
     await Promise.all([...this.machines.values()].map((machine) => machine.release()));
     this.machines.clear();
-    this.networking.dispose();
+    await this.networking.close();
     this.jobs.dispose();
     this.eventEmitter.dispose();
     this.stopEmitter.dispose();
@@ -149,7 +156,7 @@ export class Service {
     "host.doctor": async () => {
       await Promise.all([this.equipment.readStarter(), this.equipment.lookForQemu(true)]);
       const { qemu } = this.equipment;
-      return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: [v86Info], qemu: qemu ? doctorChecks(qemu) : [] });
+      return runDoctor({ ...(await this.checkContext()), home: this.home.path, runDir: this.home.runDir, engines: [v86Info], qemu: qemu ? doctorChecks(qemu) : [], fabric: this.networking.check() });
     },
     "host.systems": async () => [...systems],
     "host.stop": async () => {
@@ -275,6 +282,11 @@ export class Service {
     return machine;
   }
 
+  private tellMachine(id: string): void {
+    const machine = this.machines.get(id);
+    if (machine) this.eventEmitter.fire({ type: "machine", machine: machine.info() });
+  }
+
   private async recover(machine: Machine): Promise<void> {
     try {
       await machine.recover();
@@ -326,7 +338,7 @@ export class Service {
   }
 
   /** Changes settings, one change after another: `patchOf` is given what the changes before have led to. */
-  private async set(id: string, patchOf: (config: MachineConfig) => MachinePatch): Promise<MachineInfo> {
+  private async set(id: string, patchOf: (config: MachineConfig) => MachinePatch, trial?: Trial): Promise<MachineInfo> {
     const machine = this.machine(id);
     const job = await machine.inTurn(undefined, async () => {
       const context = await this.checkContext();
@@ -339,10 +351,19 @@ export class Service {
       if (patch.adapters) await this.networking.registry.createInternal(patch.adapters.map(({ attachment }) => attachment));
       const images = this.equipment.imageTools(engine);
       const apply = (now: MachineConfig, disks: DiskChange | undefined): Promise<void> =>
-        changeMachine(machine, now, patch, kind, disks, { engine, save: async (next) => void (await this.registry.update(id, this.equipment.fixed(next))) });
+        changeMachine(machine, now, patch, kind, disks, {
+          engine,
+          save: async (next) => void (await this.registry.update(id, this.equipment.fixed(next))),
+          rewire: () => this.networking.update(),
+        });
       if (!copiesImages(patch)) {
         const quick = { signal: new AbortController().signal, progress: () => undefined };
-        return void (await apply(config, await makeAddedDisks(machine, config, patch, kind, images, quick)));
+        try {
+          await trial?.begin(patched(config, patch, config.disks));
+          return void (await apply(config, await makeAddedDisks(machine, config, patch, kind, images, quick)));
+        } finally {
+          trial?.end();
+        }
       }
       return this.jobs.run({ kind: "add-disks", title: `Copy disks into ${machine.name}`, machineId: id, cancellable: true }, async (control) => {
         const disks = await makeAddedDisks(machine, config, patch, kind, images, control);
@@ -464,6 +485,7 @@ export class Service {
         await this.networking.registry.createInternal(config.adapters.map(({ attachment }) => attachment));
       },
       notify: (notice) => this.notify(notice),
+      network: (machine) => this.networking.statusOf(machine),
       prepareForNextTime: (config) => equipment.prepareForNextTime(config),
     };
   }

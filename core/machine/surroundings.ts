@@ -1,7 +1,9 @@
 import type { Clock } from "../base/clock";
 import type { Log } from "../base/log";
 import type { MachineConfig, Notice } from "../contract/model";
+import type { AdapterStatus } from "../contract/network";
 import type { EngineTable, GuestFiles } from "../engine/engine";
+import type { FabricMachine } from "./fabricState";
 import type { Jobs } from "./jobs";
 import type { RegisteredMachine } from "./machineFolders";
 import type { PreBootedStates } from "./preBooted";
@@ -25,6 +27,8 @@ export interface Surroundings {
   authorizedKeys(): Promise<readonly string[]>;
   /** @throws TerrariumError when the machine cannot be started on this host now. */
   checkStart(machine: RegisteredMachine, config: MachineConfig): Promise<void>;
+  /** How the adapters of a machine that lives are doing. */
+  network(machine: Pick<FabricMachine, "id" | "config" | "state">): AdapterStatus[] | undefined;
   notify(notice: Pick<Notice, "level" | "message" | "remedy" | "machineId">): void;
   /** Makes the pre-booted state for machines like this one, for the next time. */
   prepareForNextTime(config: MachineConfig): void;

@@ -94,8 +94,21 @@ const flow = z.object({
   lastAt: z.number(),
 });
 
+/** What the fabric is; its first answer. */
+export const FabricHello = z.object({
+  /** Of the program that it was started from: another build is another fabric. */
+  build: z.string(),
+  pid: z.number().int(),
+  /** It carries frames by the loop of its own. */
+  fast: z.boolean(),
+  /** How everything is to be, as far as it was told. */
+  state: FabricState,
+});
+export type FabricHello = z.infer<typeof FabricHello>;
+
 /** The calls, each with what it is given and what it answers. */
 export const fabricCalls = {
+  hello: { input: z.object({}), output: FabricHello },
   apply: { input: FabricState, output: FabricStatus },
   leases: { input: z.object({ segment: z.string() }), output: z.array(lease) },
   flows: { input: z.object({ segment: z.string() }), output: z.array(flow) },
@@ -107,6 +120,15 @@ export const fabricCalls = {
 } as const;
 export type FabricCalls = typeof fabricCalls;
 export type FabricCallName = keyof FabricCalls;
+export type FabricInput<N extends FabricCallName> = z.output<FabricCalls[N]["input"]>;
+export type FabricOutput<N extends FabricCallName> = z.output<FabricCalls[N]["output"]>;
+
+export function isFabricCall(name: string): name is FabricCallName {
+  return Object.hasOwn(fabricCalls, name);
+}
+
+/** The longest line, in bytes: a state of 200 networks, and of machines with all their forwards. */
+export const maxControlLine = 4 * 1024 * 1024;
 
 /** What the fabric says unasked. */
 export const FabricEvent = z.discriminatedUnion("event", [
@@ -118,4 +140,5 @@ export type FabricEvent = z.infer<typeof FabricEvent>;
 
 /** One line from the host service, and one to it. */
 export const FabricRequest = z.object({ id: z.number().int(), call: z.string(), input: z.unknown() });
-export const FabricAnswer = z.union([z.object({ id: z.number().int(), output: z.unknown() }), z.object({ id: z.number().int(), error: ErrorShape })]);
+export const FabricAnswer = z.union([z.object({ id: z.number().int(), error: ErrorShape }), z.object({ id: z.number().int(), output: z.unknown() })]);
+export type FabricAnswer = z.infer<typeof FabricAnswer>;

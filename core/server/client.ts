@@ -5,7 +5,7 @@ import { TerrariumError } from "../contract/errors";
 import { procedures, type HostCalls, type HostEvent, type ProcedureInput, type ProcedureName, type ProcedureOutput } from "../contract/procedures";
 import { ServerLine, StreamAnswer, maxLineBytes, type Request, type StreamRequest } from "../contract/protocol";
 import { hostSocketPath, readLock } from "../machine/access";
-import { LineReader } from "./lines";
+import { LineReader } from "../base/lines";
 
 /** A host service in another process, in the same shapes as one in this. */
 export interface HostConnection extends HostCalls {

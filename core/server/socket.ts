@@ -9,7 +9,7 @@ import { isProcedureName, type HostEvent, type ProcedureName, type ProcedureOutp
 import { Request, StreamRequest, maxLineBytes, type ServerLine, type StreamAnswer } from "../contract/protocol";
 import { hostSocketPath } from "../machine/access";
 import { joinStreams } from "./join";
-import { LineReader } from "./lines";
+import { LineReader } from "../base/lines";
 
 /*
  * The host service on a Unix socket (contract/protocol.ts says what is on the wire).

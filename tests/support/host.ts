@@ -13,6 +13,7 @@ export const realRuntime: Runtime = {
   node: process.execPath,
   env: {},
   emulator: join(checkout, "out", "emulator.cjs"),
+  fabric: join(checkout, "out", "fabric.cjs"),
   cli: join(checkout, "out", "cli.cjs"),
   guestDir: process.env["TERRARIUM_GUEST_DIR"] ?? join(checkout, ".cache", "starter"),
   codeCache: join(checkout, ".cache", "emulator"),
@@ -132,6 +133,7 @@ export async function fakeRuntime(folder: string): Promise<Runtime> {
   await mkdir(bundles, { recursive: true });
   await mkdir(guestDir, { recursive: true });
   await symlink(join(__dirname, "fakeMachine.mjs"), join(bundles, "emulator.mjs"));
+  await symlink(join(__dirname, "fakeFabric.mjs"), join(bundles, "fabric.mjs"));
   for (const name of ["emulatorWorker.mjs", "v86.wasm"]) await writeFile(join(bundles, name), name);
   const files: Record<string, { sha256: string; size: number }> = {};
   for (const name of ["kernel-fast.bin", "vmlinuz", "initrd.cpio", "bios.bin", "vgabios.bin"]) {
@@ -139,5 +141,5 @@ export async function fakeRuntime(folder: string): Promise<Runtime> {
     files[name] = { sha256: "0".repeat(64), size: name.length };
   }
   await writeFile(join(guestDir, "guest.json"), JSON.stringify({ build: "fake", kernelVersion: "6.1", cmdline: "quiet", files }));
-  return { node: process.execPath, env: { TERRARIUM_TEST_MARK: dirname(bundles) }, emulator: join(bundles, "emulator.mjs"), cli: join(bundles, "cli.mjs"), guestDir, codeCache: join(folder, "code"), version: "0.0.0-test", findQemu: async () => noQemu };
+  return { node: process.execPath, env: { TERRARIUM_TEST_MARK: dirname(bundles) }, emulator: join(bundles, "emulator.mjs"), fabric: join(bundles, "fabric.mjs"), cli: join(bundles, "cli.mjs"), guestDir, codeCache: join(folder, "code"), version: "0.0.0-test", findQemu: async () => noQemu };
 }

@@ -112,7 +112,7 @@ describe("changing a machine that runs", () => {
   const run = (): unknown => ({ tell, session: { qmp: qemu }, applyLinks: async () => undefined });
   const machine = (): Machine => ({ folder, isLive: true, clock, live: run, get current() { return run(); }, log: { event: () => undefined } }) as never;
   const set = async (patch: MachinePatch, save: (next: MachineConfig) => Promise<void> = async (next) => void (saved = config = next)): Promise<void> =>
-    changeMachine(machine(), config, patch, kindOfChange(config, patch), await makeAddedDisks(machine(), config, patch, kindOfChange(config, patch), { formats: ["raw", "qcow2"], qemuImg: undefined }, control), { engine, save });
+    changeMachine(machine(), config, patch, kindOfChange(config, patch), await makeAddedDisks(machine(), config, patch, kindOfChange(config, patch), { formats: ["raw", "qcow2"], qemuImg: undefined }, control), { engine, save, rewire: async () => undefined });
   const control = { signal: new AbortController().signal, progress: () => undefined };
   const layer = (id: string): string => join(folder, config.disks.find((disk) => disk.id === id)?.layers[0]?.file ?? "");
 

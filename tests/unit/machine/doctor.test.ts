@@ -23,6 +23,7 @@ async function contextOf(patch: Partial<DoctorContext> = {}): Promise<DoctorCont
     engines: [v86Info],
     qemu: [{ id: "qemu", title: "QEMU", status: "warning", detail: "QEMU is not installed.", remedy: "Install it." }],
     starter: await readStarter(join(folder.path, "guest")),
+    fabric: { id: "fabric", title: "Network fabric", status: "ok", detail: "It does not run." },
     machines: [],
     networkModes: [{ mode: "none", available: true }, { mode: "nat", available: true }, { mode: "bridged", available: false, reason: "It takes rights that you do not have." }],
     ...patch,

@@ -4,8 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { silentLog } from "../../../core/base/log";
 import type { NetworkConfig } from "../../../core/contract/network";
 import { parseSubnet, type Subnet } from "../../../core/net/wire/addresses";
-import { cardNetworks, parseRoutes, type HostNetwork } from "../../../core/machine/hostNetworks";
-import { defaultRange, freeSubnet, gatewayOf } from "../../../core/machine/networkPlan";
+import { defaultRange, freeSubnet, gatewayOf, type HostNetwork } from "../../../core/machine/networkPlan";
 import { NetworkRegistry, parseNetworks } from "../../../core/machine/networks";
 import { useTemporaryFolder } from "../../support/temporaryFolder";
 
@@ -162,20 +161,3 @@ describe("addresses of a network", () => {
     expect(() => freeSubnet([{ subnet: subnet("0.0.0.0/0"), by: "x" }])).toThrow("Every private subnet");
   });
 });
-
-describe("the host's networks", () => {
-  it("are those of its cards, but for the loopback", () => {
-    const cards = { lo: [entry("127.0.0.1/8", true)], eth0: [entry("192.168.1.7/24"), { ...entry("fe80::1/64"), family: "IPv6" as const, scopeid: 0 }] };
-    expect(cardNetworks(cards)).toEqual([{ card: "eth0", subnet: subnet("192.168.1.0/24") }]);
-  });
-
-  it("are those it has routes for, but for the default", () => {
-    const table = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n" + "eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n" + "tun0\t0000100A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n" + "junk\n";
-    expect(parseRoutes(table)).toEqual([{ card: "tun0", subnet: subnet("10.16.0.0/16") }]);
-    fc.assert(fc.property(fc.string(), (text) => void parseRoutes(text)));
-  });
-});
-
-function entry(cidr: string, internal = false) {
-  return { address: cidr.split("/")[0]!, netmask: "", family: "IPv4" as const, mac: "", internal, cidr };
-}

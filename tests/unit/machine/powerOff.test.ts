@@ -40,6 +40,7 @@ describe("pulling the plug of a machine process that does not answer", () => {
         states: () => undefined,
         authorizedKeys: async () => [],
         checkStart: async () => undefined,
+        network: () => undefined,
         notify: () => undefined,
         prepareForNextTime: () => undefined,
       },

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { LineReader } from "../../../core/server/lines";
+import { LineReader } from "../../../core/base/lines";
 
 function readAll(reader: LineReader): string[] {
   const lines: string[] = [];

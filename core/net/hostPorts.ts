@@ -1,0 +1,31 @@
+import { dirname, join } from "node:path";
+import type { Log } from "../base/log";
+import type { HostPorts } from "./dataPlane";
+import type { Io } from "./io";
+import { HostLinks } from "./link/hostLinks";
+
+/** The host's interfaces for the data plane. Nothing of them is loaded before the first is opened. */
+export function openHostPorts({ reactor }: Pick<Io, "reactor">, runDir: string, log: Log): HostPorts {
+  const links = new HostLinks({
+    reactor,
+    log,
+    scope: runDir,
+    program: { node: process.execPath, env: process.versions["electron"] === undefined ? {} : { ELECTRON_RUN_AS_NODE: "1" }, script: join(dirname(__filename), "netHelper.cjs") },
+  });
+  return {
+    async hostOnly(spec, changed) {
+      // Whoever said no may have changed their mind by the next attempt.
+      links.forgetRefusal();
+      const port = await links.hostOnly(spec);
+      port.onDidVanish(changed);
+      return port;
+    },
+    async bridged(card, changed) {
+      links.forgetRefusal();
+      const port = await links.bridged(card);
+      port.onDidChange(changed);
+      return port;
+    },
+    dispose: () => links.dispose(),
+  };
+}
