@@ -11,7 +11,7 @@ const runDir = option("run-dir");
 const journal = join(runDir, "fabric.journal");
 const note = (what) => appendFileSync(journal, `${JSON.stringify({ pid: process.pid, ...what })}\n`);
 let state = { segments: [], ports: [], forwards: [] };
-let sockets = [];
+const sockets = [];
 
 const statusOf = ({ segments, ports, forwards }) => ({
   segments: segments.map(({ id }) => ({ id })),
