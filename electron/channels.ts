@@ -13,6 +13,7 @@ export const requests = {
   copyText: "clipboard:write",
   readClipboardText: "clipboard:read",
   showFolder: "shell:showFolder",
+  openInBrowser: "shell:openInBrowser",
   openConsole: "window:openConsole",
   window: "window:do",
   windowState: "window:state",
@@ -28,6 +29,7 @@ export const facts = {
   preferences: "preferences:changed",
   windowState: "window:stateChanged",
   closeRequested: "close:requested",
+  consoleView: "window:consoleView",
   /** Carries a stream's message port. */
   stream: "host:stream",
 } as const;

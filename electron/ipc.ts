@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { BrowserWindow, MessageChannelMain, app, clipboard, dialog, ipcMain, shell, type FileFilter, type IpcMainInvokeEvent } from "electron";
 import * as z from "zod";
 import type { Log } from "../core/base/log";
-import { CloseAnswer, PickFileOptions, PreferencesPatch } from "../core/contract/desktop";
+import { CloseAnswer, ConsoleView, PickFileOptions, PreferencesPatch } from "../core/contract/desktop";
 import { TerrariumError, toErrorData, type ErrorData } from "../core/contract/errors";
 import { MachineId } from "../core/contract/model";
+import { Ipv4Text } from "../core/contract/network";
 import { StreamRequest } from "../core/contract/procedures";
 import { requests, type RequestName } from "./channels";
 import type { Closing } from "./closing";
@@ -95,8 +96,11 @@ function handlers({ host, windows, preferences, closing }: Surroundings): Record
       if (problem !== "") throw new TerrariumError("io", `The folder ${folder} could not be shown: ${problem}.`, "Open it in a file manager.");
     }),
 
-    openConsole: handler(z.tuple([MachineId]), async ([id]) => {
-      windows.openConsole(id, (await host.ask("machine.get", { id })).name);
+    // An address and a port, and no URL: nothing else can be opened from a page.
+    openInBrowser: handler(z.tuple([Ipv4Text, z.number().int().min(1).max(65_535)]), ([address, port]) => shell.openExternal(`http://${address}:${port}/`)),
+
+    openConsole: handler(z.tuple([MachineId, ConsoleView.optional()]), async ([id, show]) => {
+      windows.openConsole(id, (await host.ask("machine.get", { id })).name, show);
     }),
     window: handler(z.tuple([z.enum(["minimize", "maximize", "close", "fullscreen"])]), ([action], window) => {
       if (action === "minimize") window.minimize();

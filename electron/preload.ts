@@ -45,9 +45,11 @@ const api: DesktopApi = {
   saveScreenshot: (suggestedName, png) => request("saveScreenshot", suggestedName, png),
   copyText: (text) => demand("copyText", text),
   readClipboardText: () => demand("readClipboardText"),
+  openInBrowser: (address, port) => request("openInBrowser", address, port),
   showFolder: (machineId) => demand("showFolder", machineId),
 
-  openConsole: (machineId) => demand("openConsole", machineId),
+  openConsole: (machineId, show) => demand("openConsole", machineId, show),
+  onConsoleView: (listener) => listen(facts.consoleView, listener),
   window: (action) => demand("window", action),
   onWindowState(listener) {
     const stop = listen<WindowState>(facts.windowState, listener);

@@ -1,5 +1,6 @@
 import { BrowserWindow, nativeTheme, screen, type NativeImage, type Rectangle } from "electron";
 import { Emitter } from "../core/base/emitter";
+import type { ConsoleView } from "../core/contract/desktop";
 import type { MachineId } from "../core/contract/model";
 import { facts, type WindowState } from "./channels";
 import type { PreferenceStore, WindowPlace } from "./preferences";
@@ -70,10 +71,13 @@ export class Windows {
     return window;
   }
 
-  openConsole(id: MachineId, machineName: string): BrowserWindow {
+  openConsole(id: MachineId, machineName: string, show?: ConsoleView): BrowserWindow {
     const open = this.consoles.get(id);
-    if (open) return reveal(open);
-    const window = this.create(`console:${id}`, consoleKind, consoleTitle(machineName), `?machine=${id}`);
+    if (open) {
+      if (show !== undefined) open.webContents.send(facts.consoleView, show);
+      return reveal(open);
+    }
+    const window = this.create(`console:${id}`, consoleKind, consoleTitle(machineName), `?machine=${id}${show === undefined ? "" : `&show=${show}`}`);
     this.consoles.set(id, window);
     // Every key belongs to the guest, so no shortcut of the application may reach this window.
     window.removeMenu();

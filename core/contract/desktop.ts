@@ -39,6 +39,9 @@ export type PickFileOptions = z.infer<typeof PickFileOptions>;
 export const CloseAnswer = z.enum(["keep", "save", "shutdown", "cancel"]);
 export type CloseAnswer = z.infer<typeof CloseAnswer>;
 
+export const ConsoleView = z.enum(["ssh"]);
+export type ConsoleView = z.infer<typeof ConsoleView>;
+
 /** How the connection to the host service stands. */
 export type HostConnectionState = { state: "connecting" } | { state: "connected" } | { state: "failed"; error: ErrorData };
 
@@ -68,9 +71,14 @@ export interface DesktopApi {
   saveScreenshot(suggestedName: string, png: string): Promise<{ result: string | null } | { error: ErrorData }>;
   copyText(text: string): Promise<void>;
   readClipboardText(): Promise<string>;
+  /** Shows what a forwarded port of this computer serves, in the person's browser. */
+  openInBrowser(address: string, port: number): Promise<{ result: unknown } | { error: ErrorData }>;
   showFolder(machineId: MachineId): Promise<void>;
 
-  openConsole(machineId: MachineId): Promise<void>;
+  /** Opens a machine's console, or brings it to the front; `show` opens its terminal, connected by ssh. */
+  openConsole(machineId: MachineId, show?: ConsoleView): Promise<void>;
+  /** Another window wants this console to show something. */
+  onConsoleView(listener: (show: ConsoleView) => void): () => void;
   /** The buttons of the window this page is in. */
   window(action: "minimize" | "maximize" | "close" | "fullscreen"): Promise<void>;
   onWindowState(listener: (state: { maximized: boolean; fullscreen: boolean; focused: boolean }) => void): () => void;

@@ -24,7 +24,12 @@ export async function call<N extends ProcedureName>(name: N, input: ProcedureInp
 
 /** The windows, dialogs and clipboard of the desktop. */
 export const desktop = {
-  openConsole: (id: string) => window.terrarium.openConsole(id),
+  openConsole: (id: string, show?: "ssh") => window.terrarium.openConsole(id, show),
+  /** Rejects with a `CallError`. */
+  async openInBrowser(address: string, port: number): Promise<void> {
+    const answer = await window.terrarium.openInBrowser(address, port);
+    if ("error" in answer) throw new CallError(answer.error);
+  },
   showFolder: (id: string) => window.terrarium.showFolder(id),
   pickFile: (title: string, kind: "iso" | "disk" | "kernel" | "initrd" | "any") => window.terrarium.pickFile({ title, kind }),
   copyText: (text: string) => window.terrarium.copyText(text),

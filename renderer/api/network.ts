@@ -1,8 +1,8 @@
-import { useEffect, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import type { HostInfo } from "../../core/contract/model";
-import type { HostCard, NetworkInfo } from "../../core/contract/network";
+import type { FlowRecord, HostCard, LeaseInfo, NetworkInfo, NetworkRef } from "../../core/contract/network";
 import type { ProcedureInput } from "../../core/contract/procedures";
-import { call } from "./client";
+import { call, CallError } from "./client";
 import { useHost, useNetworks, useStore } from "./hooks";
 
 const noModes: HostInfo["networkModes"] = [];
@@ -38,4 +38,72 @@ function useHostCards(): readonly HostCard[] | undefined {
     };
   }, []);
   return cards;
+}
+
+export interface Polled<T> {
+  /** The last answer; undefined until there is one. */
+  readonly value: T | undefined;
+  readonly failure: { readonly message: string; readonly remedy?: string | undefined } | undefined;
+  /** Asks now, and not only when it is time. */
+  readonly again: () => void;
+}
+
+/**
+ * Asks again and again while somebody looks: never twice at once, and not while the window is hidden. `read` has to stay
+ * the same as long as the same is asked; undefined asks nothing.
+ */
+export function usePolled<T>(read: (() => Promise<T>) | undefined, everyMs: number): Polled<T> {
+  const [state, setState] = useState<Pick<Polled<T>, "value" | "failure">>({ value: undefined, failure: undefined });
+  const [round, setRound] = useState(0);
+  useEffect(() => {
+    setState({ value: undefined, failure: undefined });
+  }, [read]);
+  useEffect(() => {
+    if (!read) return undefined;
+    let wanted = true;
+    let asking = false;
+    const ask = async (): Promise<void> => {
+      if (asking || document.hidden) return;
+      asking = true;
+      try {
+        const value = await read();
+        if (wanted) setState({ value, failure: undefined });
+      } catch (error) {
+        const remedy = error instanceof CallError ? error.remedy : undefined;
+        if (wanted) setState({ value: undefined, failure: { message: error instanceof Error ? error.message : String(error), remedy } });
+      }
+      asking = false;
+    };
+    void ask();
+    const timer = setInterval(() => void ask(), everyMs);
+    return () => {
+      wanted = false;
+      clearInterval(timer);
+    };
+  }, [read, everyMs, round]);
+  const again = useCallback(() => setRound((count) => count + 1), []);
+  return { ...state, again };
+}
+
+/** Conversations change all the time, leases seldom. */
+const flowsEveryMs = 1000;
+const leasesEveryMs = 3000;
+
+/** The conversations that pass a network's gateway, while somebody looks. */
+export function useFlows(of: NetworkRef | undefined): Polled<readonly FlowRecord[]> {
+  return usePolled<readonly FlowRecord[]>(useReader(of, readFlows), flowsEveryMs);
+}
+
+/** The addresses that a network has given out, while somebody looks. */
+export function useLeases(of: NetworkRef | undefined): Polled<readonly LeaseInfo[]> {
+  return usePolled<readonly LeaseInfo[]>(useReader(of, readLeases), leasesEveryMs);
+}
+
+const readFlows = (of: NetworkRef) => call("network.flows", { of });
+const readLeases = (of: NetworkRef) => call("network.leases", { of });
+
+/** One function for as long as the same network is meant. */
+function useReader<T>(of: NetworkRef | undefined, read: (of: NetworkRef) => Promise<T>): (() => Promise<T>) | undefined {
+  const key = of === undefined ? undefined : JSON.stringify(of);
+  return useMemo(() => (key === undefined ? undefined : () => read(JSON.parse(key) as NetworkRef)), [key, read]);
 }

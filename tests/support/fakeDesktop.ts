@@ -119,6 +119,8 @@ export class FakeDesktop implements DesktopApi {
   readonly calls: { name: string; input: unknown }[] = [];
   readonly opened: string[] = [];
   readonly copied: string[] = [];
+  /** What was shown in the browser. */
+  readonly browsed: string[] = [];
   readonly closeAnswers: { answer: CloseAnswer; remember: boolean }[] = [];
   readonly windowActions: string[] = [];
   machines: Map<string, MachineInfo>;
@@ -229,8 +231,15 @@ export class FakeDesktop implements DesktopApi {
     this.copied.push(text);
   }
 
-  async openConsole(machineId: string): Promise<void> {
-    this.opened.push(machineId);
+  onConsoleView = () => () => undefined;
+
+  async openInBrowser(address: string, port: number): Promise<{ result: unknown }> {
+    this.browsed.push(`${address}:${port}`);
+    return { result: true };
+  }
+
+  async openConsole(machineId: string, show?: "ssh"): Promise<void> {
+    this.opened.push(show === undefined ? machineId : `${machineId} ${show}`);
   }
 
   async window(action: string): Promise<void> {

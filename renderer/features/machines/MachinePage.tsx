@@ -16,12 +16,14 @@ import { commands, refusalOf, runCommand, type CommandId } from "./commands";
 import { Overview } from "./Overview";
 import "./machines.css";
 
+const Network = lazy(() => import("./network/Network"));
 const Logs = lazy(() => import("./Logs"));
 const Settings = lazy(() => import("./settings/Settings"));
 
-export type MachineTab = "overview" | "logs" | "settings";
+export type MachineTab = "overview" | "network" | "logs" | "settings";
 const tabs = [
   { id: "overview", label: "Overview" },
+  { id: "network", label: "Network" },
   { id: "logs", label: "Logs" },
   { id: "settings", label: "Settings" },
 ] as const;
@@ -52,8 +54,9 @@ export const MachinePage = memo(function MachinePage({ id, tab, onTab, windowBut
       </header>
       <Tabs items={tabs} active={tab} onSelect={onTab} label={`Views of ${machine.name}`} idPrefix="machine" />
       <div role="tabpanel" id="machine-panel" aria-labelledby={`machine-tab-${tab}`} className="machine-panel">
-        {tab === "overview" && <Overview machine={machine} onSettings={() => onTab("settings")} onLogs={() => onTab("logs")} />}
+        {tab === "overview" && <Overview machine={machine} onNetwork={() => onTab("network")} onLogs={() => onTab("logs")} />}
         <Suspense fallback={null}>
+          {tab === "network" && <Network key={machine.id} machine={machine} onSettings={() => onTab("settings")} />}
           {tab === "logs" && <Logs key={machine.id} machine={machine} />}
           {tab === "settings" && <Settings key={machine.id} machine={machine} />}
         </Suspense>

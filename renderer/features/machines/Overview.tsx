@@ -17,7 +17,7 @@ import { Trouble } from "./Trouble";
 import { UsageCharts } from "./UsageCharts";
 
 /** What a machine is and does, at a glance. */
-export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo; onSettings(): void; onLogs(): void }) {
+export function Overview({ machine, onNetwork, onLogs }: { machine: MachineInfo; onNetwork(): void; onLogs(): void }) {
   const { config } = machine;
   return (
     <div className="overview">
@@ -35,7 +35,7 @@ export function Overview({ machine, onSettings, onLogs }: { machine: MachineInfo
       <aside className="facts" aria-label="Facts">
         <Facts machine={machine} />
         {config && <GuestMemory key={`${machine.id} ${machine.startedAt}`} machine={machine} config={config} />}
-        {config && <Adapters machine={machine} config={config} onSettings={onSettings} />}
+        {config && <Adapters machine={machine} config={config} onNetwork={onNetwork} />}
         {config && <Notes key={machine.id} machine={machine} notes={config.notes ?? ""} />}
       </aside>
     </div>
@@ -153,19 +153,19 @@ function CopyButton({ text, what, about }: { text: string; what: string; about: 
   );
 }
 
-function Adapters({ machine, config, onSettings }: { machine: MachineInfo; config: MachineConfig; onSettings(): void }) {
+function Adapters({ machine, config, onNetwork }: { machine: MachineInfo; config: MachineConfig; onNetwork(): void }) {
   const refused = refusal("setLink", machine);
   return (
     <section className="fact-section">
       <div className="row section-head">
         <h2 className="h3 grow">Adapters</h2>
-        <button type="button" className="lk" onClick={onSettings}>Change</button>
+        <button type="button" className="lk" onClick={onNetwork}>Change</button>
       </div>
       {config.adapters.length === 0 && <p className="s faint">No network card. One can be added in the settings.</p>}
       {config.adapters.map((adapter, index) => {
         const { mode } = adapter.attachment;
         const connected = mode !== "none" && adapter.plugged;
-        const address = machine.guest.addresses.find((entry) => entry.adapter === index)?.address;
+        const address = machine.guest.addresses.find((entry) => entry.adapter === index)?.address ?? machine.network?.find((entry) => entry.adapter === index)?.address;
         return (
           <div className="adapter" key={adapter.mac}>
             <AdapterDrawing colour={networkColours[mode]} connected={connected} sealed={mode === "internal"} />
