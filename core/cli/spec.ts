@@ -240,7 +240,7 @@ function freshMac(): string {
   return ["52", "54", "00", ...[...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
 }
 
-function attachmentFrom(where: string, text: string): Attachment {
+export function attachmentFrom(where: string, text: string): Attachment {
   const at = text.indexOf(":");
   const mode = oneOf(where, NetworkMode.options, at < 0 ? text : text.slice(0, at));
   const network = at < 0 ? undefined : text.slice(at + 1);

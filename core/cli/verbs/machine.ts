@@ -6,6 +6,7 @@ import { shellWords } from "../../contract/shellWords";
 import { requireYes, yesOption } from "../ask";
 import { findSystem, readSecrets, secretsGiven } from "../findings";
 import { findMachine, finishJob } from "../machines";
+import { forwardWords } from "../networkWords";
 import { patchFrom, settings, size, specFrom } from "../spec";
 import { facts, operand, table, time } from "../table";
 import { UsageError, verb, type Verb } from "../verb";
@@ -210,6 +211,7 @@ function description(machine: MachineInfo): string {
     ["Disks", config?.disks.map((disk) => `${disk.id}  ${formatSize(disk.sizeBytes)}  ${disk.layers[disk.layers.length - 1]?.file ?? ""}${disk.bus === undefined ? "" : `  ${disk.bus}`}${disk.limits ? `  at most ${limitWord(disk.limits)}` : ""}`).join("\n")],
     ["CD drive", config?.drives.map((drive) => drive.medium ?? "empty").join("\n")],
     ["Adapters", config?.adapters.map(({ mac, attachment, plugged }, i) => `${i}  ${mac}  ${attachment.mode}${attachment.network === undefined ? "" : `:${attachment.network}`}${plugged ? "" : "  unplugged"}`).join("\n")],
+    ["Network", machine.network?.map(({ adapter, connected, address, problem: fault, forwards }) => [`${adapter}  ${connected ? "connected" : "not connected"}${address === undefined ? "" : `  ${address}`}${fault ? `  ${fault.message}` : ""}`, ...forwards.map(({ forward, problem: why }) => `   ${forwardWords(forward)}${why ? `  ${why.message}` : ""}`)].join("\n")).join("\n")],
     ["Guest", [guest.os, guest.hostname].filter((part) => part !== undefined).join(", ")],
     ["Agent", guest.agent],
     ["Addresses", guest.addresses.map(({ adapter, address }) => `${adapter}  ${address}`).join("\n")],
