@@ -225,7 +225,7 @@ export class Networking implements Disposable {
 
   private wanted(): FabricState {
     const { trial } = this;
-    const machines = this.options.machines().map((machine) => (machine.id === trial?.id ? { ...machine, config: trial } : machine));
+    const machines = this.options.machines().map(({ id, name, config, state: standing, sockets }) => ({ id, name, config: id === trial?.id ? trial : config, state: standing, sockets }));
     const state = fabricState(machines, this.registry.list(), { host: this.host, kept: this.kept });
     const isNeeded = machines.some(({ state: standing, config }) => isLive(standing) && config?.adapters.some(({ attachment }) => attachment.mode !== "none"));
     // Forwards of machines that are off keep a fabric, but are no reason to start one.

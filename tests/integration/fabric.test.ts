@@ -1,5 +1,6 @@
+import { createHash, randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { connect, type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MachineInfo } from "../../core/contract/model";
 import { TestHost } from "../support/host";
@@ -10,9 +11,20 @@ describe("a starter guest behind NAT", () => {
   let web: Server;
   let webPort: number;
   let machine: MachineInfo;
+  const large = randomBytes(4 * 1024 * 1024);
+  let onDownload = (): void => undefined;
+  let goOn = (): void => undefined;
+  let didSend = (): void => undefined;
+  const gate = new Promise<void>((resolve) => (goOn = resolve));
+  const sent = new Promise<void>((resolve) => (didSend = resolve));
 
   beforeAll(async () => {
-    web = createServer((_, response) => response.end("from the host\n"));
+    web = createServer((request, response) => {
+      if (request.url !== "/large") return void response.end("from the host\n");
+      // The second half waits until nobody is there any more.
+      response.write(large.subarray(0, large.length / 2), () => onDownload());
+      void gate.then(() => response.end(large.subarray(large.length / 2), () => didSend()));
+    });
     await new Promise<void>((resolve) => web.listen(0, "127.0.0.1", resolve));
     webPort = (web.address() as AddressInfo).port;
     test = await TestHost.open();
@@ -32,8 +44,68 @@ describe("a starter guest behind NAT", () => {
 
   it("reaches its gateway, and the host's loopback only when that is allowed", async () => {
     expect(await test.shell(machine.id, "ping -c 1 -W 5 10.0.2.2")).toContain("1 packets received");
-    expect(await test.shell(machine.id, `wget -q -T 5 -O - http://10.0.2.2:${webPort}/ 2>&1; echo $?`)).toMatch(/^1$/m);
+    expect(await test.shell(machine.id, `wget -q -O - http://10.0.2.2:${webPort}/ 2>&1; echo $?`)).toMatch(/^wget: .*\n1$/);
     await test.host.call("adapter.set", { id: machine.id, adapter: 0, nat: { hostLoopback: true, hostNetworks: true } });
-    expect(await test.shell(machine.id, `wget -q -T 10 -O - http://10.0.2.2:${webPort}/ 2>&1; echo $?`)).toBe("from the host\n0");
+    expect(await test.shell(machine.id, `wget -q -O - http://10.0.2.2:${webPort}/ 2>&1; echo $?`)).toBe("from the host\n0");
+  });
+
+  it("is reached through a port forward that is added while it runs, and the port is refused when somebody has it", async () => {
+    const taken = web.address() as AddressInfo;
+    const forward = { protocol: "tcp" as const, hostAddress: "127.0.0.1", guestPort: 22 };
+    await expect(test.host.call("forward.add", { id: machine.id, adapter: 0, forward: { ...forward, hostPort: taken.port } })).rejects.toMatchObject({ code: "locked" });
+    expect((await test.get(machine.id)).config?.adapters[0]?.forwards).toBeUndefined();
+    const hostPort = await freePort();
+    const { network } = await test.host.call("forward.add", { id: machine.id, adapter: 0, forward: { ...forward, hostPort } });
+    expect(network?.[0]?.forwards).toEqual([{ forward: { ...forward, hostPort } }]);
+    expect(await firstWords(hostPort)).toMatch(/^SSH-2\.0-/);
+    await test.host.call("forward.remove", { id: machine.id, adapter: 0, forward: { protocol: "tcp", hostAddress: "127.0.0.1", hostPort } });
+    await expect(firstWords(hostPort)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+
+  it("goes on with a download while no host service is there", async () => {
+    await test.host.call("adapter.set", { id: machine.id, adapter: 0, nat: { hostLoopback: true, hostNetworks: true } });
+    const began = new Promise<void>((resolve) => (onDownload = resolve));
+    await test.shell(machine.id, `(wget -q -O /tmp/file http://10.0.2.2:${webPort}/large; sha256sum /tmp/file > /tmp/sum) >/dev/null 2>&1 & echo $!`);
+    await began;
+    await test.close();
+    goOn();
+    await sent;
+    await test.reopen();
+    await test.untilAnswering(machine.id);
+    expect(await test.shell(machine.id, "for i in $(seq 100); do test -s /tmp/sum && break; usleep 100000; done; cut -d ' ' -f 1 /tmp/sum")).toBe(createHash("sha256").update(large).digest("hex"));
+    expect((await test.get(machine.id)).network?.[0]).toMatchObject({ connected: true, address: "10.0.2.15" });
+  });
+
+  it("is on another network at once when its cable is led there, and back", async () => {
+    await test.host.call("network.create", { spec: { name: "lab", mode: "nat-network", subnet: "10.77.0.0/24" } });
+    await test.host.call("adapter.attach", { id: machine.id, adapter: 0, attachment: { mode: "nat-network", network: "lab" } });
+    await test.until(machine.id, ({ network, guest }) => network?.[0]?.address?.startsWith("10.77.0.") === true && guest.addresses.some(({ address }) => address.startsWith("10.77.0.")));
+    const [lease] = await test.host.call("network.leases", { of: { network: "lab" } });
+    expect(lease).toMatchObject({ machine: { id: machine.id, adapter: 0 } });
+    await expect(test.host.call("network.delete", { network: "lab" })).rejects.toMatchObject({ code: "illegal-state" });
+    await test.host.call("adapter.attach", { id: machine.id, adapter: 0, attachment: { mode: "nat" } });
+    await test.until(machine.id, ({ guest }) => guest.addresses.some(({ address }) => address === "10.0.2.15"));
+    await test.host.call("network.delete", { network: "lab" });
   });
 });
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** What is said first on a connection to this computer's loopback. */
+function firstWords(port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("data", (data: Buffer) => {
+      socket.destroy();
+      resolve(data.toString());
+    });
+    socket.once("error", reject);
+    socket.once("end", () => reject(new Error("the connection ended")));
+  });
+}
