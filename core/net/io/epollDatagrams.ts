@@ -1,4 +1,4 @@
-import type { HostPing, HostPingHandler, HostUdp, HostUdpHandler } from "../nat/hostSockets";
+import type { HostPing, HostPingHandler, HostUdp, HostUdpHandler, IcmpReport } from "../nat/hostSockets";
 import type { Ipv4Address } from "../wire/addresses";
 import { icmpHeaderBytes, IcmpType, echoIdentifier, echoSequence, writeIcmp } from "../wire/icmp";
 import { ipv4HeaderBytes } from "../wire/ipv4";
@@ -11,6 +11,8 @@ import type { SocketCalls } from "./socketCalls";
 
 /** Errors taken from one socket's queue in one turn, at most. */
 const errorsPerTurn = 32;
+/** ip(7), IP_TTL: the system's own. */
+const systemTtl = -1;
 /** Fragments are made where a path needs them: the guest's datagram must not be refused for its size. */
 const neverProbeMtu = 0;
 
@@ -26,6 +28,7 @@ export interface DatagramLoop {
 
 abstract class EpollDatagrams {
   private readonly watch: Watch;
+  private ttl = systemTtl;
   protected disposed = false;
 
   constructor(
@@ -54,8 +57,13 @@ abstract class EpollDatagrams {
   /** The host refused to send; nothing went out. */
   protected abstract onRefused(error: string, address: Ipv4Address, port: number): void;
 
-  protected sendBytes(buffer: number, count: number, address: Ipv4Address, port: number): boolean {
+  protected sendBytes(buffer: number, count: number, address: Ipv4Address, port: number, ttl: number): boolean {
     const { calls } = this.loop;
+    // Most have the TTL of the one before: a call for those that differ costs less than control data with each.
+    if (ttl !== this.ttl) {
+      if (calls.setOption(this.descriptor, Level.ip, IpOption.ttl, ttl) < 0) return false;
+      this.ttl = ttl;
+    }
     let sent = calls.sendTo(this.descriptor, buffer, count, address, port);
     if (sent < 0 && !isRetry(sent)) {
       // An error of an earlier datagram may have been waiting: it is told once, to whoever comes next.
@@ -100,25 +108,29 @@ export class EpollUdp extends EpollDatagrams implements HostUdp {
     ({ address: this.address, port: this.port } = loop.calls.readName(descriptor));
   }
 
-  send(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number): boolean {
+  send(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number, ttl = systemTtl): boolean {
     const { memory } = this.loop.calls;
     const { sending } = this.loop;
     if (this.disposed || port === 0 || end - at > sending.length) return false;
-    if (memory.holds(bytes)) return this.sendBytes(memory.addressOf(bytes, at), end - at, address, port);
+    if (memory.holds(bytes)) return this.sendBytes(memory.addressOf(bytes, at), end - at, address, port, ttl);
     sending.set(bytes.subarray(at, end));
-    return this.sendBytes(memory.addressOf(sending), end - at, address, port);
+    return this.sendBytes(memory.addressOf(sending), end - at, address, port, ttl);
   }
 
   protected onDatagram(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number): void {
     this.handler.datagram(bytes, at, end, address, port);
   }
 
-  protected onError({ errorNumber, address, port }: Parameters<EpollDatagrams["onError"]>[0]): void {
-    this.onRefused(errorName(errorNumber), address, port);
+  protected onError({ errorNumber, icmp, from, type, code, address, port }: Parameters<EpollDatagrams["onError"]>[0]): void {
+    this.tell(errorName(errorNumber), address, port, icmp ? { from, type, code } : undefined);
   }
 
   protected onRefused(error: string, address: Ipv4Address, port: number): void {
-    if (error !== "EMSGSIZE") this.loop.reactor.soon(() => !this.disposed && this.handler.failed(failureOf(error, false), address, port));
+    this.tell(error, address, port);
+  }
+
+  private tell(error: string, address: Ipv4Address, port: number, report?: IcmpReport): void {
+    if (error !== "EMSGSIZE") this.loop.reactor.soon(() => !this.disposed && this.handler.failed(failureOf(error, false), address, port, report));
   }
 }
 
@@ -127,8 +139,6 @@ export class EpollUdp extends EpollDatagrams implements HostUdp {
  * comes back), or over a raw one, where that is our part.
  */
 export class EpollPing extends EpollDatagrams implements HostPing {
-  private ttl = 0;
-
   constructor(
     loop: DatagramLoop,
     descriptor: number,
@@ -145,13 +155,9 @@ export class EpollPing extends EpollDatagrams implements HostPing {
     const { calls, sending } = this.loop;
     const length = icmpHeaderBytes + end - at;
     if (this.disposed || length > sending.length) return false;
-    if (ttl !== this.ttl) {
-      if (calls.setOption(this.descriptor, Level.ip, IpOption.ttl, ttl) < 0) return false;
-      this.ttl = ttl;
-    }
     sending.set(bytes.subarray(at, end), icmpHeaderBytes);
     writeIcmp(sending, 0, length, IcmpType.echoRequest, 0, (((this.identifier ?? 0) << 16) | (sequence & 0xffff)) >>> 0);
-    return this.sendBytes(calls.memory.addressOf(sending), length, address, 0);
+    return this.sendBytes(calls.memory.addressOf(sending), length, address, 0, ttl);
   }
 
   protected onDatagram(bytes: Uint8Array, at: number, end: number, address: Ipv4Address): void {

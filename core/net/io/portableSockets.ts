@@ -105,6 +105,7 @@ export class PortableSockets implements IoSockets {
   }
 }
 
+/** The runtime sets a TTL when it pleases, not with a datagram: it is left out, as the seam says. */
 class PortableUdp implements HostUdp {
   readonly address: Ipv4Address;
   readonly port: number;

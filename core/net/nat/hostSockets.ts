@@ -65,18 +65,33 @@ export interface HostListener extends Disposable {
   readonly port: number;
 }
 
+/** An ICMP error that a host or a router of the outside sent. */
+export interface IcmpReport {
+  /** Whoever sent it. */
+  readonly from: Ipv4Address;
+  readonly type: number;
+  readonly code: number;
+}
+
 export interface HostUdpHandler {
   /** A datagram came; the bytes are valid until the call returns. */
   datagram(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number): void;
-  /** A datagram that was sent there came back as an ICMP error. Not every platform tells. */
-  failed(failure: HostSocketFailure, address: Ipv4Address, port: number): void;
+  /**
+   * A datagram that was sent there came back as an ICMP error, or did not leave the host. Not every platform tells, and not
+   * every one that does passes on the error itself as `report`.
+   */
+  failed(failure: HostSocketFailure, address: Ipv4Address, port: number, report?: IcmpReport): void;
 }
 
 export interface HostUdp extends Disposable {
   readonly address: Ipv4Address;
   readonly port: number;
-  /** Sends a datagram; false when the host did not take it, which is a loss as on any network. */
-  send(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number): boolean;
+  /**
+   * Sends a datagram; false when the host did not take it, which is a loss as on any network.
+   * @param ttl 1 to 255; without it the host's own. The runtime's sockets cannot set it for each datagram (portable path):
+   * there all have the host's own, and traceroute of a guest sees nothing between the gateway and the far end.
+   */
+  send(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number, ttl?: number): boolean;
 }
 
 export interface HostPingHandler {

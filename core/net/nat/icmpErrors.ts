@@ -37,7 +37,7 @@ export class IcmpErrors {
     write: (bytes: Uint8Array, at: number) => void,
     error: { readonly type: number; readonly code: number; readonly reporter?: Ipv4Address },
   ): void {
-    this.send(error.reporter ?? this.gateway, lost.from, error.type, error.code, 0, ipv4HeaderBytes + length, (target, to) => {
+    this.send(reporterOf(error.reporter) ?? this.gateway, lost.from, error.type, error.code, 0, ipv4HeaderBytes + length, (target, to) => {
       writeIpv4(target, to, { source: lost.from, destination: lost.to, protocol: lost.protocol, length: lost.payloadBytes, ttl: 1 });
       write(target, to + ipv4HeaderBytes);
     });
@@ -88,6 +88,12 @@ export class IcmpErrors {
     allowance.tokens--;
     return true;
   }
+}
+
+/** An address that a guest can hear of; the host's own loopback and what nobody has are not. */
+function reporterOf(address: Ipv4Address | undefined): Ipv4Address | undefined {
+  if (address === undefined || address >>> 24 === 0 || isLoopbackIpv4(address) || address >>> 28 >= 14) return undefined;
+  return address;
 }
 
 /** RFC 1812, 4.3.2.7: no errors about errors, later fragments, groups or nobody. */

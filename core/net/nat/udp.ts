@@ -6,7 +6,7 @@ import type { Ipv4Address } from "../wire/addresses";
 import { IcmpType, Unreachable } from "../wire/icmp";
 import { IpProtocol, type Ipv4Packet } from "../wire/ipv4";
 import { readUdp, udpChecksumHolds, udpHeaderBytes, writeUdp } from "../wire/udp";
-import type { HostSocketFailure, HostSockets, HostUdp } from "./hostSockets";
+import type { HostSocketFailure, HostSockets, HostUdp, IcmpReport } from "./hostSockets";
 import type { IcmpErrors } from "./icmpErrors";
 import type { FlowInfo, IpOutput, NatPolicy } from "./ipOutput";
 
@@ -67,14 +67,16 @@ export class UdpNat implements Disposable {
     const guest = keyOf(packet.source, datagram.sourcePort);
     const remote = keyOf(packet.destination, datagram.destinationPort);
     const back = this.forwarded.get(guest)?.get(remote);
-    if (back !== undefined) return this.send(back, bytes, payload, end);
+    // The gateway is one of the routers on the way; what is for the gateway itself has arrived.
+    const ttl = Math.max(1, packet.ttl - 1);
+    if (back !== undefined) return this.send(back, bytes, payload, end, ttl);
     const mapping = this.mappings.get(guest);
     const known = mapping?.flows.get(remote);
-    if (known !== undefined) return this.send(known, bytes, payload, end);
+    if (known !== undefined) return this.send(known, bytes, payload, end, ttl);
     const route = this.around.policy.route(packet.destination);
     if ("refused" in route) return this.around.errors.about(bytes, at, packet, IcmpType.unreachable, Unreachable.prohibited);
     const flow = this.begin(packet, datagram.sourcePort, datagram.destinationPort, route.address, mapping ?? this.open(guest));
-    this.send(flow, bytes, payload, end);
+    this.send(flow, bytes, payload, end, ttl);
   }
 
   /**
@@ -131,13 +133,13 @@ export class UdpNat implements Disposable {
     void this.around.sockets
       .bindUdp(undefined, {
         datagram: (bytes, at, end, address, port) => this.heard(mapping, bytes, at, end, address, port),
-        failed: (failure, address, port) => this.failed(mapping, failure, address, port),
+        failed: (failure, address, port, report) => this.failed(mapping, failure, address, port, report),
       })
       .then(
         (socket) => {
           if (mapping.closed) return socket.dispose();
           mapping.socket = socket;
-          for (const { flow, bytes } of mapping.waiting.splice(0)) if (this.byAge.has(flow)) socket.send(bytes, 0, bytes.length, flow.routed.address, flow.routed.port);
+          for (const { flow, bytes, ttl } of mapping.waiting.splice(0)) if (this.byAge.has(flow)) socket.send(bytes, 0, bytes.length, flow.routed.address, flow.routed.port, ttl);
         },
         (error: unknown) => {
           if (!mapping.closed) this.around.log.warn(`a guest's UDP port has no socket: ${toErrorData(error).message}`);
@@ -235,7 +237,7 @@ export class UdpNat implements Disposable {
     if (this.mappings.get(guest) === mapping) this.mappings.delete(guest);
   }
 
-  private send(flow: UdpFlow, bytes: Uint8Array, at: number, end: number): void {
+  private send(flow: UdpFlow, bytes: Uint8Array, at: number, end: number, ttl: number): void {
     this.touch(flow);
     flow.sentBytes += end - at;
     flow.lastLength = end - at;
@@ -243,9 +245,9 @@ export class UdpNat implements Disposable {
     if (forwarder !== undefined) {
       flow.answered = true;
       forwarder.reply(bytes, at, end, flow.routed);
-    } else if (mapping?.socket !== undefined) mapping.socket.send(bytes, at, end, flow.routed.address, flow.routed.port);
+    } else if (mapping?.socket !== undefined) mapping.socket.send(bytes, at, end, flow.routed.address, flow.routed.port, ttl);
     else if (mapping !== undefined && mapping.waiting.length < maxWaiting && mapping.waitingBytes + end - at <= maxWaitingBytes) {
-      mapping.waiting.push({ flow, bytes: bytes.slice(at, end) });
+      mapping.waiting.push({ flow, bytes: bytes.slice(at, end), ttl });
       mapping.waitingBytes += end - at;
     }
   }
@@ -262,11 +264,17 @@ export class UdpNat implements Disposable {
     this.deliver(flow, port, bytes, at, end);
   }
 
-  private failed(mapping: Mapping, failure: HostSocketFailure, address: Ipv4Address, port: number): void {
+  private failed(mapping: Mapping, failure: HostSocketFailure, address: Ipv4Address, port: number, report: IcmpReport | undefined): void {
     const flow = mapping.byAddress.get(address)?.get(port);
-    const code = unreachableCodes[failure];
-    if (flow === undefined || code === undefined) return;
+    if (flow === undefined) return;
     const lost = { from: flow.guest.address, fromPort: flow.guest.port, to: flow.remoteAddress, toPort: flow.remotePort, payloadBytes: flow.lastLength };
+    if (report !== undefined) {
+      // As it was told, from where it was told: so traceroute sees the routers on the way.
+      if (concernsGuest(report)) this.around.errors.aboutDatagram(lost, { type: report.type, code: report.code, reporter: report.from === flow.routed.address ? flow.remoteAddress : report.from });
+      return;
+    }
+    const code = unreachableCodes[failure];
+    if (code === undefined) return;
     // That a port is closed, its own host says; that there is no way to it, a router.
     const reporter = failure === "refused" ? { reporter: flow.remoteAddress } : {};
     this.around.errors.aboutDatagram(lost, { type: IcmpType.unreachable, code, ...reporter });
@@ -329,6 +337,11 @@ const unreachableCodes: Partial<Record<HostSocketFailure, number>> = {
   prohibited: Unreachable.prohibited,
 };
 
+/** That a packet is too long does not: ours may be cut. */
+function concernsGuest({ type, code }: IcmpReport): boolean {
+  return type === IcmpType.timeExceeded || (type === IcmpType.unreachable && code !== Unreachable.fragmentationNeeded);
+}
+
 interface Mapping {
   /** By the remote endpoint as the guest knows it. */
   readonly flows: Map<number, UdpFlow>;
@@ -336,7 +349,7 @@ interface Mapping {
   readonly byAddress: Map<Ipv4Address, Map<number, UdpFlow>>;
   socket: HostUdp | undefined;
   closed: boolean;
-  readonly waiting: { readonly flow: UdpFlow; readonly bytes: Uint8Array }[];
+  readonly waiting: { readonly flow: UdpFlow; readonly bytes: Uint8Array; readonly ttl: number }[];
   waitingBytes: number;
 }
 

@@ -6,6 +6,7 @@ interface SentDatagram {
   readonly bytes: Uint8Array;
   readonly address: Ipv4Address;
   readonly port: number;
+  readonly ttl?: number;
 }
 
 /** A host without a network: what is sent is kept, and what comes is said by the test. */
@@ -76,9 +77,9 @@ export class FakeUdp implements HostUdp {
     readonly handler: HostUdpHandler,
   ) {}
 
-  send(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number): boolean {
+  send(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number, ttl?: number): boolean {
     if (this.disposed) throw new Error("sent on a socket that is closed");
-    this.sent.push({ bytes: bytes.slice(at, end), address, port });
+    this.sent.push({ bytes: bytes.slice(at, end), address, port, ...(ttl === undefined ? {} : { ttl }) });
     return true;
   }
 

@@ -201,7 +201,7 @@ describe("the gateway of a NAT network", () => {
       ipv4Frame(guest.mac, gatewayMac, { source: guest.address, destination: ip("198.51.100.7"), protocol: IpProtocol.udp, identification: 5, moreFragments: more, fragmentOffset: from }, whole.slice(from, to));
     guest.say(piece(1480, 2960, true), piece(2960, 3008, false), piece(0, 1480, true));
     await test.settle();
-    expect(test.host.udp[0]?.sent).toEqual([{ bytes: big, address: ip("198.51.100.7"), port: 7 }]);
+    expect(test.host.udp[0]?.sent).toEqual([{ bytes: big, address: ip("198.51.100.7"), port: 7, ttl: 63 }]);
   });
 
   it("cuts what is longer than the MTU into fragments that guests can put together", async () => {

@@ -85,6 +85,55 @@ describe("UDP through the gateway", () => {
     expect(quoted?.length).toBe(28);
   });
 
+  it("sends datagrams on with the TTL one less, also those that waited for a socket", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 4000, server, 33_434, payload, 2));
+    await test.settle();
+    guest.say(udpFrame(guest, 4000, server, 33_435, payload, 3), udpFrame(guest, 4000, server, 7, payload));
+    expect(test.host.udp[0]?.sent.map(({ port, ttl }) => [port, ttl])).toEqual([
+      [33_434, 1],
+      [33_435, 2],
+      [7, 63],
+    ]);
+  });
+
+  it("tells a guest of a router on the way, so that traceroute works, and of no error that it has no use for", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    const sent = udpFrame(guest, 4000, server, 33_434, payload, 3);
+    guest.say(sent);
+    await test.settle();
+    const [socket] = test.host.udp;
+    const router = ip("192.0.2.254");
+    socket?.handler.failed("unreachable-host", server.address, 33_434, { from: router, type: 11, code: 0 });
+    socket?.handler.failed("unreachable-host", server.address, 33_434, { from: router, type: 3, code: 10 });
+    socket?.handler.failed("refused", server.address, 33_434, { from: server.address, type: 3, code: 3 });
+    // Too long, wrong parameters, and a flow that is not there.
+    socket?.handler.failed("unreachable-host", server.address, 33_434, { from: router, type: 3, code: 4 });
+    socket?.handler.failed("unreachable-host", server.address, 33_434, { from: router, type: 12, code: 0 });
+    socket?.handler.failed("unreachable-host", other.address, 33_434, { from: router, type: 11, code: 0 });
+    const errors = guest.hear();
+    expect(errors.map((frame) => [frame.ipv4?.source, frame.icmp?.type, frame.icmp?.code])).toEqual([
+      [router, 11, 0],
+      [router, 3, 10],
+      [server.address, 3, 3],
+    ]);
+    for (const error of errors) expect(error.icmp?.payload.slice(12, 26)).toEqual(sent.slice(26, 40));
+  });
+
+  it("lets an error come from the gateway that came from where a guest can see nobody", async () => {
+    test = new TestNetwork({ ...natSpec, nat: { hostLoopback: true, hostNetworks: true } });
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 4000, gateway, 7, payload, 1), udpFrame(guest, 4000, server, 8, payload));
+    await test.settle();
+    const [socket] = test.host.udp;
+    expect(socket?.sent[0]).toMatchObject({ address: ip("127.0.0.1"), ttl: 1 });
+    socket?.handler.failed("refused", ip("127.0.0.1"), 7, { from: ip("127.0.0.1"), type: 3, code: 3 });
+    for (const nobody of ["127.0.0.5", "224.0.0.1", "255.255.255.255", "0.0.0.0"]) socket?.handler.failed("unreachable-host", server.address, 8, { from: ip(nobody), type: 3, code: 1 });
+    expect(guest.hear().map((frame) => frame.ipv4?.source)).toEqual(Array.from({ length: 5 }, () => gateway.address));
+  });
+
   it("sends nothing to the host's loopback unless that is allowed, and then it is at the gateway's address", async () => {
     test = new TestNetwork();
     const guest = test.guest(15);

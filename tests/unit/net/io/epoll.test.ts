@@ -50,7 +50,7 @@ describe("the epoll loop", () => {
     expect(udp.address).toBe(loopback);
     expect(udp.send(Buffer.from("hello"), 0, 5, loopback, port)).toBe(true);
     await until(() => failures.length === 1);
-    expect(failures).toEqual([["refused", loopback, port]]);
+    expect(failures).toEqual([["refused", loopback, port, { from: loopback, type: 3, code: 3 }]]);
     // The error of one datagram is not the next one's.
     expect(udp.send(Buffer.from("hello"), 0, 5, loopback, port)).toBe(true);
     expect(udp.send(Buffer.from("hello"), 0, 5, loopback, port)).toBe(true);
@@ -64,7 +64,8 @@ describe("the epoll loop", () => {
     // RFC 919: to everybody, which a socket may only when it asked for it.
     expect(udp.send(Buffer.from("hello"), 0, 5, 0x7fff_ffff, 9)).toBe(false);
     await until(() => failures.length === 1);
-    expect(failures).toEqual([["prohibited", 0x7fff_ffff, 9]]);
+    // No ICMP error told of it.
+    expect(failures).toEqual([["prohibited", 0x7fff_ffff, 9, undefined]]);
     expect(udp.send(Buffer.alloc(70_000), 0, 70_000, loopback, 9)).toBe(false);
   });
 
