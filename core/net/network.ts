@@ -121,11 +121,12 @@ export class Network implements Disposable {
   attach(port: FramePort, adapter?: NetworkAdapter): Disposable {
     if (adapter !== undefined) this.adapters.add(adapter);
     const plug = this.lan.attach(port, { mac: adapter?.mac });
+    if (adapter !== undefined) this.gateway?.plugged(adapter.mac);
     return toDisposable(() => {
       plug.dispose();
       if (adapter === undefined) return;
       this.adapters.delete(adapter);
-      this.gateway?.station.neighbours.forget(adapter.mac);
+      this.gateway?.unplugged(adapter.mac, this.dhcp?.addressOf(adapter.mac));
     });
   }
 

@@ -12,7 +12,7 @@ import { readUdp, udpChecksumHolds, udpHeaderBytes, writeUdp } from "../wire/udp
 import { DnsStreamSockets } from "./dnsStream";
 import type { HostSockets } from "./hostSockets";
 import { IcmpNat } from "./icmp";
-import { IcmpErrors } from "./icmpErrors";
+import { IcmpErrors, readRefusal } from "./icmpErrors";
 import type { FlowInfo, NatPolicy } from "./ipOutput";
 import { Reassembler } from "./reassembly";
 import { Station, type StationIdentity } from "./station";
@@ -48,11 +48,13 @@ export class Gateway implements Disposable {
   private readonly icmp: IcmpNat | undefined;
   private readonly errors: IcmpErrors;
   private readonly fragments: Reassembler;
+  /** Addresses of guests that were unplugged lately, whose flows are not over yet. */
+  private readonly departed = new Map<Ipv4Address, { readonly mac: MacNumber; readonly timer: Disposable }>();
   private flowNumber = 0;
 
   constructor(
     private readonly identity: StationIdentity & { readonly gateway: Ipv4Address; readonly dnsAddress?: Ipv4Address | undefined },
-    reactor: Reactor,
+    private readonly reactor: Reactor,
     private readonly services: {
       readonly dhcp?: DhcpService | undefined;
       readonly dns?: DnsForwarder | undefined;
@@ -87,7 +89,26 @@ export class Gateway implements Disposable {
       transit: (bytes, at, packet) => this.transit(bytes, at, packet),
       dhcp: (bytes, at, end) => this.dhcp(bytes, at, end),
       holderOf: (address) => services.dhcp?.holderOf(address),
+      moved: (address, mac) => this.moved(address, mac),
     };
+  }
+
+  /** A guest's adapter was plugged in: if it was here a moment ago, its flows go on. */
+  plugged(mac: MacNumber): void {
+    for (const [address, gone] of [...this.departed]) if (gone.mac === mac) this.stay(address);
+  }
+
+  /**
+   * A guest's adapter was unplugged. Its flows go on when it comes back within half a minute, as they do with any cable; and
+   * end at once when another takes its address. `leased`: where it would be, whether it has spoken or not.
+   */
+  unplugged(mac: MacNumber, leased: Ipv4Address | undefined): void {
+    const addresses = new Set(this.station.neighbours.forget(mac));
+    if (leased !== undefined && this.station.neighbours.lookUp(leased) === undefined) addresses.add(leased);
+    for (const address of addresses) {
+      this.stay(address);
+      this.departed.set(address, { mac, timer: this.reactor.schedule(departedMs, () => this.forget(address)) });
+    }
   }
 
   get problem(): ErrorData | undefined {
@@ -126,9 +147,28 @@ export class Gateway implements Disposable {
     this.icmp?.dispose();
     this.services.dns?.dispose();
     this.fragments.dispose();
+    for (const { timer } of this.departed.values()) timer.dispose();
+    this.departed.clear();
     // What was said last, resets above all, still leaves.
     this.station.output.flush();
     this.station.dispose();
+  }
+
+  private moved(address: Ipv4Address, mac: MacNumber): void {
+    const gone = this.departed.get(address);
+    if (gone !== undefined && gone.mac !== mac) this.forget(address);
+  }
+
+  private stay(address: Ipv4Address): void {
+    this.departed.get(address)?.timer.dispose();
+    this.departed.delete(address);
+  }
+
+  private forget(address: Ipv4Address): void {
+    this.stay(address);
+    this.tcp?.forget(address);
+    this.udp?.forget(address);
+    this.icmp?.forget(address);
   }
 
   private local(bytes: Uint8Array, at: number, packet: Ipv4Packet): void {
@@ -138,7 +178,10 @@ export class Gateway implements Disposable {
 
   private localWhole(bytes: Uint8Array, at: number, packet: Ipv4Packet): void {
     const isDns = packet.destination === this.identity.dnsAddress;
-    if (packet.protocol === IpProtocol.icmp) return this.echo(bytes, packet);
+    if (packet.protocol === IpProtocol.icmp) {
+      if (!this.refusal(bytes, packet)) this.echo(bytes, packet);
+      return;
+    }
     if (packet.protocol === IpProtocol.tcp && this.tcp !== undefined) return this.tcp.input(bytes, packet.payload, packet.end, packet);
     if (packet.protocol !== IpProtocol.udp) return this.errors.about(bytes, at, packet, IcmpType.unreachable, Unreachable.protocol);
     const datagram = readUdp(bytes, packet.payload, packet.end);
@@ -164,8 +207,9 @@ export class Gateway implements Disposable {
   private transitWhole(bytes: Uint8Array, at: number, packet: Ipv4Packet): void {
     if (packet.protocol === IpProtocol.tcp) this.tcp?.input(bytes, packet.payload, packet.end, packet);
     else if (packet.protocol === IpProtocol.udp) this.udp?.input(bytes, at, packet);
-    else if (packet.protocol === IpProtocol.icmp) this.icmp?.input(bytes, at, packet);
-    else this.errors.about(bytes, at, packet, IcmpType.unreachable, Unreachable.protocol);
+    else if (packet.protocol === IpProtocol.icmp) {
+      if (!this.refusal(bytes, packet)) this.icmp?.input(bytes, at, packet);
+    } else this.errors.about(bytes, at, packet, IcmpType.unreachable, Unreachable.protocol);
   }
 
   private reassemble(bytes: Uint8Array, at: number, packet: Ipv4Packet, then: (bytes: Uint8Array, packet: Ipv4Packet) => void): void {
@@ -185,6 +229,14 @@ export class Gateway implements Disposable {
       },
       { type: IcmpType.unreachable, code },
     );
+  }
+
+  /** Takes in a guest's word that it does not take what was sent to it; false when the packet is none. */
+  private refusal(bytes: Uint8Array, packet: Ipv4Packet): boolean {
+    const refused = readRefusal(bytes, packet);
+    if (refused?.protocol === IpProtocol.tcp) this.tcp?.portUnreachable(refused.ends);
+    else if (refused?.protocol === IpProtocol.udp) this.udp?.refused(refused.ends);
+    return refused !== undefined;
   }
 
   /** RFC 1122, 3.2.2.6: every host answers echoes. */
@@ -216,6 +268,7 @@ export class Gateway implements Disposable {
 }
 
 const dnsPort = 53;
+const departedMs = 30_000;
 const dhcpServerPort = 67;
 const dhcpClientPort = 68;
 

@@ -54,7 +54,6 @@ export class IcmpNat implements Disposable {
   /** A guest's message to the outside; its IPv4 header begins at `at`. */
   input(bytes: Uint8Array, at: number, packet: Ipv4Packet): void {
     const message = readIcmp(bytes, packet.payload, packet.end);
-    // Errors of guests about what we sent them change nothing: UDP is lost, TCP notices by itself.
     if (message?.type !== IcmpType.echoRequest || message.code !== 0) return;
     const route = this.around.policy.route(packet.destination);
     if ("refused" in route) return this.around.errors.about(bytes, at, packet, IcmpType.unreachable, Unreachable.prohibited);
@@ -101,6 +100,11 @@ export class IcmpNat implements Disposable {
       return true;
     }
     return false;
+  }
+
+  /** Ends every ping of a guest that is gone. */
+  forget(guest: Ipv4Address): void {
+    for (const ping of [...this.pings.values()]) if (ping.guest === guest) this.end(ping);
   }
 
   dispose(): void {

@@ -1,9 +1,41 @@
 import type { Clock } from "../../base/clock";
-import { write16, isLoopbackIpv4, isMulticastIpv4, type Ipv4Address } from "../wire/addresses";
-import { IcmpType, icmpHeaderBytes, writeIcmp } from "../wire/icmp";
+import { read16, read32, write16, isLoopbackIpv4, isMulticastIpv4, type Ipv4Address } from "../wire/addresses";
+import { IcmpType, Unreachable, icmpHeaderBytes, quotedBytes, quotedPorts, readIcmp, writeIcmp, type IcmpMessage } from "../wire/icmp";
 import { IpProtocol, ipv4HeaderBytes, writeIpv4, type Ipv4Packet } from "../wire/ipv4";
 import { writeUdp, udpHeaderBytes } from "../wire/udp";
 import type { IpOutput } from "./ipOutput";
+import type { TcpEnds } from "./tcpSegment";
+
+/** What a guest says of a packet that came to it. */
+export interface RefusedPacket {
+  readonly protocol: number;
+  readonly ends: TcpEnds;
+}
+
+/**
+ * Reads a guest's word that it does not take what was sent to one of its ports; undefined for all else. A guest is believed
+ * about itself only, in an answer to whom the packet came from: the quoted packet must have gone from this error's
+ * destination to its source (RFC 5927, 4). Whose the source address is, was looked at before.
+ */
+export function readRefusal(bytes: Uint8Array, packet: Ipv4Packet): RefusedPacket | undefined {
+  if (packet.protocol !== IpProtocol.icmp || bytes[packet.payload] !== IcmpType.unreachable || !refusals.has(bytes[packet.payload + 1] ?? 0)) return undefined;
+  const message = readIcmp(bytes, packet.payload, packet.end);
+  return message && readQuoted(bytes, message, packet);
+}
+
+/** Nobody listens there, or a firewall says so (RFC 1812, 5.2.7.1: 9, 10 and 13); others may pass by themselves (RFC 1122, 4.2.3.9). */
+const refusals: ReadonlySet<number> = new Set([Unreachable.port, Unreachable.protocol, 9, 10, Unreachable.prohibited]);
+
+/** The quoted packet's header has a length as it was sent, of which only the beginning is here. */
+function readQuoted(bytes: Uint8Array, { payload: at, end }: IcmpMessage, packet: Ipv4Packet): RefusedPacket | undefined {
+  if (end - at < ipv4HeaderBytes) return undefined;
+  const first = bytes[at] ?? 0;
+  const ports = at + (first & 15) * 4;
+  if (first >>> 4 !== 4 || ports < at + ipv4HeaderBytes || ports + quotedBytes > end || (read16(bytes, at + 6) & 0x1fff) !== 0) return undefined;
+  if (read32(bytes, at + 12) !== packet.destination || read32(bytes, at + 16) !== packet.source) return undefined;
+  const { source, destination } = quotedPorts(bytes, ports);
+  return { protocol: bytes[at + 9] ?? 0, ends: { guestAddress: packet.source, guestPort: destination, remoteAddress: packet.destination, remotePort: source } };
+}
 
 /** How much of a packet is quoted: the error stays within 576 bytes (RFC 1812, 4.3.2.3). */
 const maxQuotedBytes = 576 - ipv4HeaderBytes - icmpHeaderBytes;

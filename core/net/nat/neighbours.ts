@@ -17,7 +17,8 @@ export class Neighbours implements Disposable {
 
   /**
    * `ask` sends a request for an address. `deliver` sends a packet (an Ethernet frame without its destination) that
-   * waited, `lost` counts those that waited in vain. `holderOf` says who leased an address.
+   * waited, `lost` counts those that waited in vain. `holderOf` says who leased an address. `moved` hears of every address
+   * that is a station's from now on.
    */
   constructor(
     private readonly clock: Clock,
@@ -26,6 +27,7 @@ export class Neighbours implements Disposable {
       deliver(frame: Uint8Array, mac: MacNumber): void;
       lost(packets: number): void;
       holderOf(address: Ipv4Address): MacNumber | undefined;
+      moved(address: Ipv4Address, mac: MacNumber): void;
     },
   ) {}
 
@@ -60,6 +62,7 @@ export class Neighbours implements Disposable {
     this.byMac.set(mac, entry);
     this.latest = entry;
     if (this.entries.size > maxNeighbours) this.removeOldest();
+    this.around.moved(address, mac);
     this.flush(address, mac);
     return true;
   }
@@ -73,9 +76,11 @@ export class Neighbours implements Disposable {
     return this.byMac.get(mac)?.address;
   }
 
-  /** A station was unplugged: its addresses are free at once. */
-  forget(mac: MacNumber): void {
-    for (const entry of [...this.entries.values()]) if (entry.mac === mac) this.remove(entry);
+  /** A station was unplugged: its addresses are free at once. Answers which they were. */
+  forget(mac: MacNumber): Ipv4Address[] {
+    const entries = [...this.entries.values()].filter((entry) => entry.mac === mac);
+    for (const entry of entries) this.remove(entry);
+    return entries.map((entry) => entry.address);
   }
 
   /** Keeps a copy of the frame until the address is known, for a moment, and asks for it. */

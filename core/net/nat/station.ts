@@ -27,6 +27,8 @@ export interface StationHandler {
   dhcp(bytes: Uint8Array, at: number, end: number): void;
   /** Who leased an address: nobody else may use it. */
   holderOf(address: Ipv4Address): MacNumber | undefined;
+  /** A guest has this address from now on. */
+  moved(address: Ipv4Address, mac: MacNumber): void;
 }
 
 /** Why packets that reached a station went no further. */
@@ -71,6 +73,7 @@ export class Station implements FramePort {
       deliver: (frame, mac) => this.output.deliver(frame, mac),
       lost: (packets) => (this.faults.unsent += packets),
       holderOf: (address) => this.handler?.holderOf(address),
+      moved: (address, mac) => this.handler?.moved(address, mac),
     });
     this.output = new BatchOutput(reactor, identity.mtu, {
       mac: identity.mac,

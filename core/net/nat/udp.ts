@@ -9,6 +9,7 @@ import { readUdp, udpChecksumHolds, udpHeaderBytes, writeUdp } from "../wire/udp
 import type { HostSocketFailure, HostSockets, HostUdp, IcmpReport } from "./hostSockets";
 import type { IcmpErrors } from "./icmpErrors";
 import type { FlowInfo, IpOutput, NatPolicy } from "./ipOutput";
+import type { TcpEnds } from "./tcpSegment";
 
 export interface Endpoint {
   readonly address: Ipv4Address;
@@ -88,6 +89,19 @@ export class UdpNat implements Disposable {
     if (flow === undefined) return;
     this.touch(flow);
     this.deliver(flow, flow.remotePort, bytes, at, end);
+  }
+
+  /** A guest says that nobody takes what came to its port: the flow is over, and with the last one the host's socket. */
+  refused(ends: TcpEnds): void {
+    const guest = keyOf(ends.guestAddress, ends.guestPort);
+    const remote = keyOf(ends.remoteAddress, ends.remotePort);
+    const flow = this.forwarded.get(guest)?.get(remote) ?? this.mappings.get(guest)?.flows.get(remote);
+    if (flow !== undefined) this.end(flow);
+  }
+
+  /** Ends every flow of a guest that is gone. */
+  forget(guest: Ipv4Address): void {
+    for (const flow of [...(this.byGuest.get(guest) ?? [])]) this.end(flow);
   }
 
   /** Ends the flows of a port forward. */

@@ -1,3 +1,4 @@
+import type { Disposable } from "../../../core/base/disposable";
 import { silentLog } from "../../../core/base/log";
 import type { SegmentSpec } from "../../../core/net/control";
 import { Network, type NetworkAround } from "../../../core/net/network";
@@ -32,12 +33,26 @@ export function outside(address: string): Station {
 
 /** A guest on a cable: what it says goes out at once, and the turn ends. */
 export class TestGuest implements Station {
+  private cable: Disposable | undefined;
+
   constructor(
     private readonly reactor: ManualReactor,
+    private readonly network: Network,
     readonly plug: Plug,
     readonly mac: MacNumber,
     readonly address: Ipv4Address,
-  ) {}
+    private readonly hostname: string | undefined,
+  ) {
+    this.plugIn();
+  }
+
+  plugIn(): void {
+    this.cable = this.network.attach(this.plug, { id: formatMac(this.mac), mac: this.mac, hostname: this.hostname });
+  }
+
+  unplug(): void {
+    this.cable?.dispose();
+  }
 
   say(...frames: readonly Uint8Array[]): void {
     this.plug.say(...frames);
@@ -86,11 +101,7 @@ export class TestNetwork {
 
   /** A guest that is plugged in and has this address, without asking for it. */
   guest(number: number, hostname?: string): TestGuest {
-    const plug = new Plug();
-    const mac = 0x5254_0000_0000 + number;
-    this.network.attach(plug, { id: formatMac(mac), mac, hostname });
-    const guest = new TestGuest(this.reactor, plug, mac, ip("10.9.0.0") + number);
-    return guest;
+    return new TestGuest(this.reactor, this.network, new Plug(), 0x5254_0000_0000 + number, ip("10.9.0.0") + number, hostname);
   }
 
   /** Lets promises of the host be kept. */

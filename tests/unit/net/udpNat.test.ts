@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { maxFlowsOfGuest } from "../../../core/net/nat/udp";
-import { ip, udpFrame } from "../../support/net/frames";
+import { IpProtocol } from "../../../core/net/wire/ipv4";
+import { echoFrame, icmpPayload, ip, ipv4Frame, udpFrame, type Station } from "../../support/net/frames";
 import { gateway, natSpec, outside, subnet, TestNetwork } from "../../support/net/testNetwork";
 
 let test: TestNetwork;
@@ -9,6 +10,11 @@ afterEach(() => test.network.dispose());
 const payload = Uint8Array.of(1, 2, 3);
 const server = outside("198.51.100.7");
 const other = outside("203.0.113.9");
+
+/** A guest does not take this frame's packet. */
+function refusalFrame(from: Station, to: Station, frame: Uint8Array, code = 3): Uint8Array {
+  return ipv4Frame(from.mac, to.mac, { source: from.address, destination: to.address, protocol: IpProtocol.icmp }, icmpPayload(3, code, 0, frame.slice(14)));
+}
 
 describe("UDP through the gateway", () => {
   it("sends a guest's datagrams from one socket, whoever they go to, and each of its ports from another", async () => {
@@ -181,6 +187,73 @@ describe("UDP through the gateway", () => {
     expect(test.host.openUdp).toHaveLength(maxFlowsOfGuest + 1);
     expect(test.host.udp[0]?.disposed).toBe(false);
     expect(test.network.flows().some((flow) => flow.guestPort === 5000)).toBe(true);
+  });
+
+  it("ends a flow, and closes the socket with the last, when the guest says that nobody takes the answers", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 4000, server, 7, payload), udpFrame(guest, 4000, server, 8, payload));
+    await test.settle();
+    const refuse = (remotePort: number): void => guest.say(refusalFrame(guest, server, udpFrame(server, remotePort, guest, 4000, payload)));
+    refuse(7);
+    expect(test.network.flows()).toMatchObject([{ remotePort: 8 }]);
+    expect(test.host.udp[0]?.disposed).toBe(false);
+    refuse(8);
+    expect(test.network.flows()).toEqual([]);
+    expect(test.host.udp[0]?.disposed).toBe(true);
+    expect(guest.hear()).toEqual([]);
+  });
+
+  it("believes no guest about another's flows, no router about a whole host, and nothing that is damaged", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    const liar = test.guest(16);
+    guest.say(udpFrame(guest, 4000, server, 7, payload));
+    await test.settle();
+    const answer = udpFrame(server, 7, guest, 4000, payload);
+    liar.say(refusalFrame(liar, server, answer));
+    guest.say(refusalFrame(guest, other, answer), refusalFrame(guest, server, answer, 1), refusalFrame(guest, server, udpFrame(server, 7, guest, 4001, payload)));
+    const damaged = refusalFrame(guest, server, answer);
+    damaged[damaged.length - 1] = 77;
+    guest.say(damaged, refusalFrame(guest, server, answer.slice(0, 14 + 27)), refusalFrame(guest, server, answer.slice(0, 14)));
+    const optionsTooLong = answer.slice();
+    optionsTooLong[14] = 0x4f;
+    guest.say(refusalFrame(guest, server, optionsTooLong));
+    expect(test.network.flows()).toHaveLength(1);
+  });
+
+  it("lets flows go on when a guest's cable is pulled and put in again, and ends them half a minute after it was pulled", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    const stays = test.guest(14);
+    for (const one of [guest, stays]) one.say(udpFrame(one, 4000, server, 7, payload));
+    guest.say(echoFrame(guest, server, 7, 1, payload));
+    await test.settle();
+    for (const socket of test.host.udp) socket.deliver(payload, server.address, 7);
+    const { length } = test.network.flows();
+    expect(length).toBe(3);
+    guest.unplug();
+    guest.plugIn();
+    test.reactor.advance(30_000);
+    guest.say(udpFrame(guest, 4000, server, 7, payload));
+    expect(test.network.flows()).toHaveLength(length);
+    guest.unplug();
+    test.reactor.advance(29_999);
+    expect(test.network.flows()).toHaveLength(length);
+    test.reactor.advance(1);
+    expect(test.network.flows()).toMatchObject([{ guestAddress: stays.address }]);
+  });
+
+  it("ends a guest's flows at once when another takes the address of one that was unplugged", async () => {
+    test = new TestNetwork();
+    const guest = test.guest(15);
+    guest.say(udpFrame(guest, 4000, server, 7, payload));
+    await test.settle();
+    guest.unplug();
+    const heir = test.guest(16);
+    heir.say(udpFrame({ mac: heir.mac, address: guest.address }, 4000, server, 7, payload));
+    await test.settle();
+    expect(test.host.udp.map((socket) => socket.disposed)).toEqual([true, false]);
   });
 
   it("shows flows and cuts one of them", async () => {
