@@ -29,8 +29,8 @@ export interface ForwardsAround {
 
 /**
  * The port forwards of a segment. Their ports on the host are held whether their machines run or not: a connection to one
- * that is off is reset and told of, one to a paused machine waits up to five seconds for it to go on. With a forward end
- * its connections.
+ * that is off is reset and told of, one to a paused machine waits up to five seconds for it to go on, and so do the first
+ * datagrams. With a forward end its connections.
  */
 export class Forwards implements Disposable {
   private readonly forwards = new Map<string, Forward>();
@@ -61,9 +61,11 @@ export class Forwards implements Disposable {
   }
 }
 
-/** How long a connection to a paused machine waits. */
+/** How long a connection or a datagram to a paused machine waits, and how many of each. */
 const pausedMs = 5000;
 const maxWaiting = 64;
+const maxHeld = 16;
+const maxHeldBytes = 64 * 1024;
 
 /** A port that was taken is tried again. */
 const againMs = 10_000;
@@ -77,6 +79,9 @@ class Forward implements Disposable {
   private readonly missing = new Set<number>();
   private readonly connections = new Set<Connection>();
   private readonly udpPorts = new Set<UdpPort>();
+  /** Those that wait for a paused machine, the first one in front. */
+  private readonly datagrams = new Set<HeldDatagram>();
+  private heldBytes = 0;
   private readonly toldAt = new Map<RefusalReason, number>();
   private again: Disposable | undefined;
   private disposed = false;
@@ -94,8 +99,25 @@ class Forward implements Disposable {
     const same = JSON.stringify([this.spec.forward, this.spec.mac]) === JSON.stringify([spec.forward, spec.mac]);
     if (!same) return false;
     this.spec = spec;
-    if (spec.target !== "paused") for (const connection of [...this.connections]) connection.goOn();
+    if (spec.target === "paused") return true;
+    for (const connection of [...this.connections]) connection.goOn();
+    for (const held of [...this.datagrams]) {
+      this.letGo(held);
+      held.port.heard(held.bytes, 0, held.bytes.length, held.peer.address, held.peer.port);
+    }
     return true;
+  }
+
+  /** Keeps a datagram until the machine goes on, for as long as a connection would wait. */
+  hold(port: UdpPort, bytes: Uint8Array, peer: Endpoint): void {
+    if (this.datagrams.size >= maxHeld || this.heldBytes + bytes.length > maxHeldBytes) return this.refuse("paused");
+    const timer = this.around.clock.schedule(pausedMs, () => {
+      this.letGo(held);
+      this.refuse("paused");
+    });
+    const held: HeldDatagram = { port, bytes: bytes.slice(), peer, timer };
+    this.datagrams.add(held);
+    this.heldBytes += bytes.length;
   }
 
   dispose(): void {
@@ -105,6 +127,7 @@ class Forward implements Disposable {
     this.held.clear();
     for (const port of this.udpPorts) this.around.udp.endForward(port);
     for (const connection of [...this.connections]) connection.end();
+    for (const held of [...this.datagrams]) this.letGo(held);
   }
 
   /** Where a connection may go now, or why it must not. */
@@ -120,6 +143,12 @@ class Forward implements Disposable {
     if (now - (this.toldAt.get(reason) ?? -Infinity) < refusalMs) return;
     this.toldAt.set(reason, now);
     this.around.refused(this.spec.id, reason);
+  }
+
+  private letGo(held: HeldDatagram): void {
+    held.timer.dispose();
+    this.datagrams.delete(held);
+    this.heldBytes -= held.bytes.length;
   }
 
   private listen(offset: number): void {
@@ -203,6 +232,13 @@ class Forward implements Disposable {
   }
 }
 
+interface HeldDatagram {
+  readonly port: UdpPort;
+  readonly bytes: Uint8Array;
+  readonly peer: Endpoint;
+  readonly timer: Disposable;
+}
+
 class UdpPort implements UdpForwarder {
   socket: HostUdp | undefined;
 
@@ -214,6 +250,7 @@ class UdpPort implements UdpForwarder {
 
   heard(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number): void {
     const target = this.forward.target(this.guestPort);
+    if (target === "paused") return this.forward.hold(this, bytes.subarray(at, end), { address, port });
     if (typeof target === "string") return this.forward.refuse(target);
     this.around.udp.forward(this, { address, port }, target, this.around.seenFrom(address), bytes, at, end);
   }

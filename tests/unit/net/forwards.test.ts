@@ -3,7 +3,7 @@ import type { ForwardSpec } from "../../../core/net/control";
 import { formatMac } from "../../../core/net/wire/addresses";
 import { readTcp, TcpFlag, writeTcp } from "../../../core/net/wire/tcp";
 import { IpProtocol } from "../../../core/net/wire/ipv4";
-import { ip, ipv4Frame, udpFrame, type ReadFrame } from "../../support/net/frames";
+import { icmpPayload, ip, ipv4Frame, udpFrame, type ReadFrame } from "../../support/net/frames";
 import { gateway, gatewayMac, natSpec, outside, TestNetwork, type TestGuest } from "../../support/net/testNetwork";
 
 let test: TestNetwork;
@@ -147,6 +147,34 @@ describe("a TCP forward", () => {
     expect(test.host.listeners.size).toBe(2);
   });
 
+  it("is told at once when the guest says by ICMP that it takes no connections there, and by nobody else", async () => {
+    const guest = await build();
+    const liar = test.guest(16);
+    const knock = test.host.knock("127.0.0.1:8080", remote);
+    test.reactor.endTurn();
+    const [syn] = guest.plug.take().filter((frame) => frame[23] === IpProtocol.tcp);
+    const refusal = (from: TestGuest, code: number): Uint8Array => ipv4Frame(from.mac, gatewayMac, { source: from.address, destination: remote.address, protocol: IpProtocol.icmp }, icmpPayload(3, code, 0, (syn ?? new Uint8Array()).slice(14, 14 + 28)));
+    liar.say(refusal(liar, 3));
+    guest.say(refusal(guest, 1));
+    expect(knock?.socket.state).toBe("open");
+    guest.say(refusal(guest, 10));
+    expect(knock?.socket.state).toBe("reset");
+    expect(test.network.flows()).toEqual([]);
+  });
+
+  it("ends its connections half a minute after the guest's cable was pulled", async () => {
+    const guest = await build();
+    const knock = test.host.knock("127.0.0.1:8080", remote);
+    test.reactor.endTurn();
+    const [syn] = synsOf(guest.plug.take());
+    acceptAs(guest, syn as NonNullable<typeof syn>);
+    guest.unplug();
+    test.reactor.advance(29_999);
+    expect(knock?.socket.state).toBe("open");
+    test.reactor.advance(1);
+    expect(knock?.socket.state).toBe("reset");
+  });
+
   it("gives its port to another forward at once", async () => {
     const guest = await build();
     test.network.applyForwards([{ ...forward(guest, { guestPort: 443 }), id: "g" }]);
@@ -196,6 +224,57 @@ describe("a UDP forward", () => {
     test.host.udp[0]?.deliver(payload, local.address, local.port);
     expect(guest.hear()).toEqual([]);
     expect(test.refusals).toEqual(["f off"]);
+  });
+
+  it("holds the first datagrams to a paused machine for five seconds, and brings them in order when it goes on", async () => {
+    const guest = await build({ protocol: "udp" }, "paused");
+    const [socket] = test.host.udp;
+    for (let number = 0; number < 20; number++) socket?.deliver(Uint8Array.of(number), remote.address, remote.port);
+    expect(test.refusals).toEqual(["f paused"]);
+    test.reactor.advance(4999);
+    expect(guest.hear()).toEqual([]);
+    test.network.applyForwards([forward(guest, { protocol: "udp" })]);
+    expect(guest.hear().map((frame) => frame.udp?.payload[0])).toEqual(Array.from({ length: 16 }, (_, number) => number));
+    test.reactor.advance(60_000);
+    expect(test.refusals).toEqual(["f paused"]);
+    // The room is there again.
+    test.network.applyForwards([forward(guest, { protocol: "udp" }, "paused")]);
+    socket?.deliver(payload, remote.address, remote.port);
+    test.network.applyForwards([forward(guest, { protocol: "udp" })]);
+    expect(guest.hear()).toHaveLength(1);
+  });
+
+  it("holds no more than 64 KB", async () => {
+    const guest = await build({ protocol: "udp" }, "paused");
+    for (let number = 0; number < 3; number++) test.host.udp[0]?.deliver(new Uint8Array(30_000).fill(number), remote.address, remote.port);
+    test.network.applyForwards([forward(guest, { protocol: "udp" })]);
+    test.reactor.endTurn();
+    expect(guest.plug.take().filter((frame) => ((frame[20] ?? 0) & 0x1f) === 0 && frame[21] === 0).map((frame) => frame[42])).toEqual([0, 1]);
+  });
+
+  it("drops what waited five seconds for a paused machine, or until it was turned off, and tells of it", async () => {
+    const guest = await build({ protocol: "udp" }, "paused");
+    test.host.udp[0]?.deliver(payload, remote.address, remote.port);
+    test.reactor.advance(4999);
+    expect(test.refusals).toEqual([]);
+    test.reactor.advance(1);
+    expect(test.refusals).toEqual(["f paused"]);
+    test.host.udp[0]?.deliver(payload, remote.address, remote.port);
+    test.network.applyForwards([forward(guest, { protocol: "udp" }, "off")]);
+    expect(test.refusals).toEqual(["f paused", "f off"]);
+    test.network.applyForwards([forward(guest, { protocol: "udp" })]);
+    expect(guest.hear()).toEqual([]);
+  });
+
+  it("ends a peer's flow when the guest says that nobody listens", async () => {
+    const guest = await build({ protocol: "udp" });
+    test.host.udp[0]?.deliver(payload, remote.address, remote.port);
+    test.reactor.endTurn();
+    const [frame = new Uint8Array()] = guest.plug.take();
+    expect(test.network.flows()).toHaveLength(1);
+    guest.say(ipv4Frame(guest.mac, gatewayMac, { source: guest.address, destination: remote.address, protocol: IpProtocol.icmp }, icmpPayload(3, 3, 0, frame.slice(14))));
+    expect(test.network.flows()).toEqual([]);
+    expect(test.host.openUdp).toHaveLength(1);
   });
 
   it("ends with its flows", async () => {
