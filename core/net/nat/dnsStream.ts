@@ -11,6 +11,9 @@ import type { NatPolicy } from "./ipOutput";
  * it is the gateway's too.
  */
 export class DnsStreamSockets implements HostSockets, NatPolicy {
+  /** Whose connections to the name server are open. */
+  private readonly open = new Map<DnsStream, Ipv4Address>();
+
   constructor(
     private readonly sockets: HostSockets,
     private readonly policy: NatPolicy,
@@ -23,11 +26,23 @@ export class DnsStreamSockets implements HostSockets, NatPolicy {
     return destination === this.address ? { address: destination } : this.policy.route(destination);
   }
 
-  connectTcp(address: Ipv4Address, port: number, handler: HostTcpHandler): HostTcp {
+  connectTcp(address: Ipv4Address, port: number, handler: HostTcpHandler, guest: Ipv4Address = anyIpv4): HostTcp {
     if (address !== this.address) return this.sockets.connectTcp(address, port, handler);
-    if (port === dnsPort) return new DnsStream(this.dns, this.reactor, handler);
+    if (port === dnsPort) {
+      if (this.isCrowded(guest)) return new RefusedStream(this.reactor, handler);
+      const stream = new DnsStream(this.dns, this.reactor, handler, guest, () => this.open.delete(stream));
+      this.open.set(stream, guest);
+      return stream;
+    }
     const route = this.policy.route(address);
     return "refused" in route ? new RefusedStream(this.reactor, handler) : this.sockets.connectTcp(route.address, port, handler);
+  }
+
+  /** RFC 7766, 6.2.2: each has a query's longest in memory. */
+  private isCrowded(guest: Ipv4Address): boolean {
+    let ofGuest = 0;
+    for (const other of this.open.values()) if (other === guest) ofGuest++;
+    return ofGuest >= maxStreamsOfOne || this.open.size >= maxStreams;
   }
 
   listenTcp(address: Ipv4Address, port: number, accept: HostTcpAccept): Promise<HostListener> {
@@ -46,6 +61,10 @@ export class DnsStreamSockets implements HostSockets, NatPolicy {
 const dnsPort = 53;
 const lengthBytes = 2;
 const maxMessageBytes = 65_535;
+
+/** Connections to the name server, in all and of one guest. */
+export const maxStreams = 256;
+export const maxStreamsOfOne = 32;
 
 /** Queries of one connection that are not answered yet; more are not read (RFC 7766, 6.2.1). */
 const maxPending = 16;
@@ -78,6 +97,8 @@ class DnsStream implements HostTcp {
     private readonly dns: DnsForwarder,
     private readonly reactor: Reactor,
     private readonly handler: HostTcpHandler,
+    private readonly guest: Ipv4Address,
+    private readonly didClose: () => void,
   ) {
     reactor.atTurnEnd(() => {
       if (!this.closed) handler.connected();
@@ -135,6 +156,7 @@ class DnsStream implements HostTcp {
 
   close(): void {
     this.closed = true;
+    this.didClose();
     this.wake?.dispose();
     this.idle.dispose();
     this.answers.length = 0;
@@ -158,8 +180,7 @@ class DnsStream implements HostTcp {
     if (end === lengthBytes) return;
     this.pending++;
     let answered = false;
-    // Whose connection it is, is not known here: those over TCP share one guest's part of what may wait.
-    this.dns.answer(this.query, lengthBytes, end, "tcp", anyIpv4, (bytes, at, to) => {
+    this.dns.answer(this.query, lengthBytes, end, "tcp", this.guest, (bytes, at, to) => {
       if (answered || this.closed) return;
       answered = true;
       this.pending--;

@@ -7,8 +7,8 @@ import type { Ipv4Address } from "../wire/addresses";
  * turns, never from within a call of theirs.
  */
 export interface HostSockets {
-  /** Begins a connection; the handler hears of its success or failure. */
-  connectTcp(address: Ipv4Address, port: number, handler: HostTcpHandler): HostTcp;
+  /** Begins a connection; the handler hears of its success or failure. `guest`: for whom, where it is for one. */
+  connectTcp(address: Ipv4Address, port: number, handler: HostTcpHandler, guest?: Ipv4Address): HostTcp;
   /**
    * Listens on a host address. Port 0 takes a free one.
    * @throws TerrariumError `locked` when the port is taken (naming its holder where that can be known), `unavailable` when

@@ -182,7 +182,7 @@ export class TcpNat implements Disposable {
     } else if ("refused" in route || !this.makeRoom()) {
       sendResetFor(this.around.output, ends, segment);
     } else {
-      this.add("out", ends).openFromGuest(segment, (handler) => this.around.sockets.connectTcp(route.address, ends.remotePort, handler));
+      this.add("out", ends).openFromGuest(segment, (handler) => this.around.sockets.connectTcp(route.address, ends.remotePort, handler, ends.guestAddress));
     }
   }
 
