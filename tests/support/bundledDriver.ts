@@ -17,7 +17,12 @@ export function useDriver(source: string): { readonly path: string } {
   let folder = "";
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "tt-driver-"));
-    await build({ entryPoints: [source], outfile: join(folder, "driver.cjs"), bundle: true, platform: "node", format: "cjs", target: "node18", logLevel: "error" });
+    await build({
+      ...{ entryPoints: [source], outfile: join(folder, "driver.cjs"), bundle: true, platform: "node", format: "cjs", target: "node18", logLevel: "error" },
+      // As the app's bundles have it (build/bundle.mjs).
+      define: { "import.meta.url": "bundleUrl" },
+      banner: { js: 'const bundleUrl = require("node:url").pathToFileURL(__filename).href;' },
+    });
   });
   afterAll(async () => {
     await rm(folder, { recursive: true, force: true });

@@ -114,7 +114,8 @@ export class PortableStream implements HostTcp {
     if (!this.handler) return;
     this.handler = undefined;
     this.queue.length = 0;
-    if (!this.connected) {
+    // One that is gone already says so no more, and would be lingered for in vain.
+    if (!this.connected || this.socket.destroyed) {
       this.socket.destroy();
       return;
     }
