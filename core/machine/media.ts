@@ -4,6 +4,7 @@ import { basename, isAbsolute } from "node:path";
 import { formatSize } from "../base/bytes";
 import type { ErrorData } from "../contract/errors";
 import type { FileInspection } from "../contract/model";
+import { shellWords } from "../contract/shellWords";
 import { errno, isMissing } from "../storage/fileErrors";
 import { readImageHeader } from "../storage/formats/imageHeader";
 import { qcow2Length } from "../storage/formats/qcow2Length";
@@ -98,9 +99,13 @@ function leadingAway(path: string, noun: string, leadsTo: string): ErrorData {
 /** What QEMU would not say: it gives its guest zeros for what is missing of an image. */
 async function cutOff(path: string, { format, noun }: { format: string; noun: string }, read: ReadAt, size: number): Promise<ErrorData | undefined> {
   const needed = format === "qcow2" ? await qcow2Length(read, size) : undefined;
+  if (needed === undefined || needed <= size) return undefined;
+  const isLength = needed <= Number.MAX_SAFE_INTEGER;
   // Somebody who writes to it may have made it longer meanwhile.
-  if (needed === undefined || needed <= size || (await read(needed - 1, 1)).length > 0) return undefined;
-  return { code: "image-unusable", message: `${path} is ${noun} that is cut off: it has ${size} bytes, and what it holds reaches to byte ${needed}.`, remedy: "Put a complete copy of the file back; if it was downloaded, download it again." };
+  if (isLength && (await read(needed - 1, 1)).length > 0) return undefined;
+  // A power cut may have taken what the guest had not asked to be kept: whoever has no other copy can go on with the rest.
+  const otherwise = isLength ? ` Where there is no other copy: ${shellWords(["truncate", "-s", String(needed), path])} lets the guest read zeros for what is missing.` : "";
+  return { code: "image-unusable", message: `${path} is ${noun} that is cut off: it has ${size} bytes, and what it holds reaches to byte ${needed}.`, remedy: `Put a complete copy of the file back; if it was downloaded, download it again.${otherwise}` };
 }
 
 async function readAt(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {

@@ -252,6 +252,34 @@ describe("a QCOW2 image that is cut off", () => {
     expect(await looked(place("image"))).toContain("cut off");
   });
 
+  it("is not suspected where only the rest of the cluster is missing in which the disk ends, as QEMU does not", async () => {
+    await truncate(place("disk"), 3_000_320);
+    qemuImg("convert", "-f", "raw", "-O", "qcow2", place("disk"), place("image"));
+    const { size } = await stat(place("image"));
+    await truncate(place("image"), size - 65_536 + (3_000_320 % 65_536));
+    expect(qemuImg("check", "-f", "qcow2", place("image"))).toContain("No errors");
+    expect(qemuImg("compare", "-f", "raw", "-F", "qcow2", place("disk"), place("image"))).toContain("identical");
+    expect(await looked(place("image"))).toBeUndefined();
+    await truncate(place("image"), size - 65_536 + (3_000_320 % 65_536) - 512);
+    expect(await looked(place("image"))).toContain("cut off");
+  });
+
+  it("is told from one that is whole when its tables lead farther than any file goes, and can be used after what its remedy says else", async () => {
+    qemuImg("convert", "-f", "raw", "-O", "qcow2", place("disk"), place("image"));
+    const whole = readFileSync(place("image"));
+    const bytes = Buffer.from(whole);
+    const second = Number(bytes.readBigUInt64BE(Number(bytes.readBigUInt64BE(40))) & 0x00ff_ffff_ffff_fe00n);
+    bytes.writeBigUInt64BE(0x80ff_ffff_ffff_fe00n, second);
+    await writeFile(place("image"), bytes);
+    const { problem } = await inspectFile(place("image"));
+    expect(problem).toMatchObject({ message: expect.stringContaining("cut off") as string, remedy: expect.not.stringContaining("truncate") as string });
+    await writeFile(place("image"), whole.subarray(0, whole.length - 100_000));
+    const [, length] = /truncate -s (\d+) /.exec((await inspectFile(place("image"))).problem?.remedy ?? "") ?? [];
+    await truncate(place("image"), Number(length));
+    expect(await looked(place("image"))).toBeUndefined();
+    expect(qemuImg("check", "-f", "qcow2", place("image"))).toContain("No errors");
+  });
+
   it("is not suspected in one that was written to here and there, and emptied in part", async () => {
     qemuImg("create", "-q", "-f", "qcow2", place("image"), "100000256");
     const io = (...commands: string[]): string => execFileSync("qemu-io", [...commands.flatMap((command) => ["-c", command]), place("image")], { encoding: "utf8", stdio: "pipe" });

@@ -24,6 +24,7 @@ export async function qcow2Length(read: ReadAt, sizeBytes: number): Promise<numb
   // Its data is elsewhere, which is refused before anybody opens it.
   const hasDataFile = (features & 4n) !== 0n;
   const entryBytes = (features & 16n) === 0n ? 8 : 16;
+  const diskBytes = Number(head.getBigUint64(24));
   const firstAt = safe(head.getBigUint64(40));
   const firstBytes = head.getUint32(36) * 8;
   const countsAt = safe(head.getBigUint64(48));
@@ -45,13 +46,17 @@ export async function qcow2Length(read: ReadAt, sizeBytes: number): Promise<numb
     if (tableAt === 0) continue;
     needed = Math.max(needed, tableAt + cluster);
     if (tableAt + cluster > sizeBytes || hasDataFile || (readBytes += cluster) > mostReadBytes) continue;
-    needed = Math.max(needed, reach(view(await read(tableAt, cluster)), entryBytes, cluster));
+    const before = (at / 8) * (cluster / entryBytes) * cluster;
+    needed = Math.max(needed, reach(view(await read(tableAt, cluster)), { entryBytes, cluster, diskBytes: diskBytes - before }));
   }
   return needed;
 }
 
-/** Where the last of a second table's clusters ends. */
-function reach(table: DataView, entryBytes: number, cluster: number): number {
+/**
+ * Where the last of a second table's clusters ends.
+ * @param diskBytes from the table's first cluster to the disk's end: of the cluster in which it ends the rest may be missing
+ */
+function reach(table: DataView, { entryBytes, cluster, diskBytes }: { entryBytes: number; cluster: number; diskBytes: number }): number {
   let needed = 0;
   for (let at = 0; at + entryBytes <= table.byteLength; at += entryBytes) {
     const high = table.getUint32(at);
@@ -64,15 +69,16 @@ function reach(table: DataView, entryBytes: number, cluster: number): number {
       continue;
     }
     const dataAt = (high & 0x00ff_ffff) * 2 ** 32 + (low >>> 9) * 512;
-    if (dataAt === 0) continue;
+    const used = Math.min(cluster, diskBytes - (at / entryBytes) * cluster);
+    if (dataAt === 0 || used <= 0) continue;
     if (entryBytes === 8) {
       // Bit 0: reads as zeros, whatever is there.
-      if ((low & 1) === 0) needed = Math.max(needed, dataAt + cluster);
+      if ((low & 1) === 0) needed = Math.max(needed, dataAt + used);
       continue;
     }
     // Subclusters of which the lower half of the bitmap says that they are there.
     const present = table.getUint32(at + 12);
-    if (present !== 0) needed = Math.max(needed, dataAt + ((32 - Math.clz32(present)) * cluster) / 32);
+    if (present !== 0) needed = Math.max(needed, dataAt + Math.min(used, ((32 - Math.clz32(present)) * cluster) / 32));
   }
   return needed;
 }
