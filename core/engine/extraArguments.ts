@@ -12,9 +12,8 @@ const refused: Readonly<Record<string, string>> = {
   ...each(["m"], "set the machine's memory instead"),
   ...each(["smp"], "set the machine's processors and their topology instead"),
   ...each(["cpu"], "set the machine's CPU model instead"),
-  ...each(["machine", "M"], "set the machine's chipset and machine version instead"),
   ...each(["accel", "enable-kvm", "no-kvm"], "Terrarium takes the best accelerator that works on this computer"),
-  ...each(["rtc", "localtime"], "set the machine's clock instead"),
+  ...each(["localtime"], "set the machine's clock instead"),
   ...each(["name"], "set the machine's name instead"),
   ...each(["uuid"], "the machine's id is its own"),
   ...each(["kernel", "initrd", "append"], "set what the machine boots instead"),
@@ -22,7 +21,16 @@ const refused: Readonly<Record<string, string>> = {
   ...each(["h", "help", "version", "audio-help", "dump-vmstate"], "QEMU prints something and ends, and no machine starts"),
 };
 
-function each(options: readonly string[], because: string): Record<string, string> {
+/**
+ * Options that QEMU puts together with the ones it was given before: what no setting is there for may be said
+ * (`-machine smm=off`, `-rtc driftfix=slew`), what would say something else than a setting may not.
+ */
+const refusedValues: Readonly<Record<string, { readonly value: RegExp; readonly because: string }>> = {
+  ...each(["machine", "M"], { value: /^[^=]*(?:,|$)|(?:^|,)(?:type|accel|firmware|pflash[01]|kernel|initrd|append|memory[\w.]*|smp[\w.]*)=/, because: "set the machine's chipset, machine version and other settings instead" }),
+  ...each(["rtc"], { value: /(?:^|,)base=(?:utc|localtime)(?:,|$)/, because: "set the machine's clock instead" }),
+};
+
+function each<T>(options: readonly string[], because: T): Record<string, T> {
   return Object.fromEntries(options.map((option) => [option, because]));
 }
 
@@ -33,12 +41,14 @@ export function refusedArgument(extraArguments: readonly string[]): { readonly a
     const option = /^--?([A-Za-z][A-Za-z-]*)$/.exec(argument)?.[1];
     const because = option === undefined || !Object.hasOwn(refused, option) ? undefined : refused[option];
     if (because !== undefined) return { argument, because };
+    const part = option === undefined || !Object.hasOwn(refusedValues, option) ? undefined : refusedValues[option];
+    if (part?.value.test(extraArguments[index + 1] ?? "")) return { argument, because: part.because };
     if (asksForHelp(argument)) return { argument: [...extraArguments.slice(Math.max(0, index - 1), index), argument].join(" "), because: "QEMU prints a list and ends, and no machine starts" };
   }
   return undefined;
 }
 
-/** Whether QEMU answers a value with what there is to choose from, and ends: `help`, `virtio-net-pci,help`, `driver=help`. */
+/** Whether QEMU answers a value with what there is to choose from, and ends: `help`, `virtio-net-pci,help`, `driver=help`; not what only says the word to the guest, like `string=help`. */
 export function asksForHelp(value: string): boolean {
-  return /(?:^|[,=])(?:help|\?)(?:,|$)/.test(value);
+  return /(?:^|,)(?:(?:driver|type|qom-type|model|backend|accel)=)?(?:help|\?)(?:,|$)/.test(value);
 }

@@ -205,6 +205,14 @@ describe("extra arguments that a setting is there for", () => {
     expect(refusedArgument(words)).toEqual({ argument: named, because: expect.stringContaining("no machine starts") as string });
   });
 
+  it.each([["-machine", "type=pc"], ["-M", "smm=off,accel=kvm"], ["-machine", "memory.size=1G"], ["-machine", "pflash0=mine"], ["-machine", "pc,smm=off"], ["-machine", '{"type":"pc"}'], ["-rtc", "driftfix=slew,base=utc"]])("are refused in part: %s %s", (option, value) => {
+    expect(refusedArgument([option, value])).toMatchObject({ argument: option });
+  });
+
+  it.each([["-machine", "smm=off"], ["-machine", "kernel-irqchip=split,hpet=off"], ["-machine", "memory-backend=shared"], ["-rtc", "driftfix=slew"], ["-rtc", "base=2001-09-09T01:46:40"], ["-fw_cfg", "name=opt/x,string=help"], ["-smbios", "type=11,value=help"], ["-device", "usb-host,vendorid=0x1234"], ["-object", "rng-random,id=r"]])("may say what no setting is there for: %s %s", (...words) => {
+    expect(refusedArgument(words)).toBeUndefined();
+  });
+
   it("are not confused with others that look like them", () => {
     expect(refusedArgument(["-s", "-smbios", "type=1,serial=help-desk", "-msg", "guest-name=on", "-mem-prealloc", "-name2"])).toBeUndefined();
   });
