@@ -373,6 +373,7 @@ export class Service {
           try {
             control.signal.throwIfAborted();
             now = this.configured(id).config;
+            if (JSON.stringify(now.disks) !== JSON.stringify(config.disks)) throw new TerrariumError("illegal-state", `The disks of ${now.name} were changed in its file while images were copied into it.`, "Look at the settings as they are now, and repeat your change.");
           } catch (error) {
             await disks?.undo();
             throw error;

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -279,6 +279,22 @@ describe("a machine whose surroundings fail", () => {
     expect(config?.disks.map(({ id, sizeBytes }) => [id, sizeBytes])).toEqual([["disk0", 64 << 20], ["disk1", 8 << 20]]);
     expect((await test.get(machine.id)).config).toMatchObject({ notes: "written meanwhile", disks: [{}, {}] });
     expect(new Set(heard)).toEqual(new Set(["running", "cancelled", "done"]));
+
+    // What somebody has written into its file meanwhile stays.
+    await writeFile(image, Buffer.alloc(64 << 20, 1));
+    const { disks } = (await test.get(machine.id)).config ?? {};
+    const edited = disks?.map((disk) => ({ ...disk, limits: { operationsPerSecond: 50 } }));
+    whenCopying = async () => {
+      const file = join(machine.folder, "machine.json");
+      await writeFile(`${file}.new`, JSON.stringify({ ...(JSON.parse(await readFile(file, "utf8")) as object), disks: edited }));
+      await rename(`${file}.new`, file);
+      // A start that is refused has read the file.
+      await expect(test.host.call("machine.start", { id: machine.id })).rejects.toMatchObject({ code: "busy" });
+    };
+    await expect(set(machine.id, adding)).rejects.toMatchObject({ code: "illegal-state", message: expect.stringContaining("changed in its file") as string });
+    await meanwhile;
+    expect((await test.get(machine.id)).config?.disks).toEqual(edited);
+    expect((await readdir(join(machine.folder, "disks"))).sort()).toEqual(["disk0", "disk1"]);
   });
 
   it("has written down everything when its host service is closed", async () => {
