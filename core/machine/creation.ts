@@ -1,4 +1,5 @@
-import { mkdir, open, readdir, realpath, rm, rmdir, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readdir, realpath, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { isAbsolute, join, resolve, sep } from "node:path";
 import { formatSize } from "../base/bytes";
 import { TerrariumError } from "../contract/errors";
@@ -9,7 +10,7 @@ import { convertImage, imageInfo, resizeImage } from "../storage/formats/qemuImg
 import { allocatedBytes, copySparse, makeSparseFile } from "../storage/sparseCopy";
 import { diskSpace } from "./hostFacts";
 import { newMac } from "./macAddress";
-import { isThere } from "./machineFolders";
+import { isThere, stagingPrefix } from "./machineFolders";
 import { hostnameFor } from "./identity";
 import { growRemedy, inspectFile, judgeImage, tooShort } from "./media";
 import { hashPassword, seedImage } from "./seed";
@@ -161,19 +162,43 @@ async function virtualBytes(file: string, format: string, fileBytes: number, qem
   return (await imageInfo(qemuImg, file, format)).virtualBytes;
 }
 
-async function makeDisks(machineFolder: string, disks: readonly PlannedDisk[], control: FillControl): Promise<void> {
+/** @param place a folder that is to hold what the machine's folder will, where that is another one */
+async function makeDisks(machineFolder: string, disks: readonly PlannedDisk[], control: FillControl, place = machineFolder): Promise<void> {
   const total = disks.reduce((sum, disk) => sum + disk.hostBytes, 0);
   try {
     await requireSpace(machineFolder, total);
     let done = 0;
     for (const disk of disks) {
       control.signal.throwIfAborted();
-      await makeDisk(machineFolder, disk, control, (fraction) => control.progress(total === 0 ? undefined : (done + fraction * disk.hostBytes) / total));
+      await makeDisk(place, disk, control, (fraction) => control.progress(total === 0 ? undefined : (done + fraction * disk.hostBytes) / total));
       done += disk.hostBytes;
     }
   } catch (failure) {
     if (failure === control.signal.reason) throw failure;
     throw fileError(failure, "A disk could not be made", machineFolder);
+  }
+}
+
+/**
+ * Makes disks for a machine that is there: in a folder that is known for what it is when a crash leaves it, and beside their
+ * places, because people put `disks` on another drive. Nothing is written over. Nothing is left when it fails.
+ */
+async function addDisks(machineFolder: string, disks: readonly PlannedDisk[], control: FillControl): Promise<void> {
+  const staged = join(machineFolder, "disks", `${stagingPrefix}${randomBytes(4).toString("hex")}`);
+  const inPlace: string[] = [];
+  try {
+    await makeDisks(machineFolder, disks, control, staged);
+    for (const { folder } of disks) {
+      if (folder === undefined) continue;
+      const place = join(machineFolder, folder);
+      await rename(join(staged, folder), place);
+      inPlace.push(place);
+    }
+    await rm(staged, { recursive: true, force: true });
+    if (inPlace.length > 0) await syncFolder(join(machineFolder, "disks"));
+  } catch (failure) {
+    for (const path of [...inPlace, staged]) await rm(path, { recursive: true, force: true });
+    throw failure === control.signal.reason ? failure : fileError(failure, "A disk could not be made", machineFolder);
   }
 }
 
@@ -246,12 +271,7 @@ export async function changeDisks(machineFolder: string, config: MachineConfig, 
   const undo = async (): Promise<void> => {
     for (const disk of added) if (disk.folder !== undefined) await rm(join(machineFolder, disk.folder), { recursive: true, force: true });
   };
-  try {
-    await makeDisks(machineFolder, added, control);
-  } catch (failure) {
-    await undo();
-    throw failure;
-  }
+  await addDisks(machineFolder, added, control);
   const disks = [...kept, ...added.map((disk) => disk.config)].sort((a, b) => (a.id < b.id ? -1 : 1));
   return { disks, undo, commit: () => deleteFiles(machineFolder, removed, disks) };
 }

@@ -27,7 +27,7 @@ export interface FolderEntry extends RegisteredMachine {
   readonly born: number;
 }
 
-/** Folders of machines that are being made; what a crash leaves of them is removed at the next start. */
+/** Folders of machines that are being made, and, beside a machine's disks, of disks that are; what a crash leaves of them is removed at the next start. */
 export const stagingPrefix = ".staging-";
 /** Trash that is being deleted for good; a crash leaves the rest to the next start. */
 export const deletingPrefix = ".deleting-";
@@ -84,6 +84,7 @@ export async function removeMachineLeftovers(machinesDir: string, log: Log, faul
         log.info(`removed what an interrupted creation left: ${path}`);
       } else if (entry.isDirectory()) {
         for (const name of await readdir(path)) if (isLeftover(name)) await removeFile(join(path, name), faults);
+        await removeStagedDisks(join(path, "disks"), log, faults);
       }
     } catch (failure) {
       log.warn(`could not clean up ${path}: ${failure instanceof Error ? failure.message : String(failure)}`);
@@ -91,6 +92,14 @@ export async function removeMachineLeftovers(machinesDir: string, log: Log, faul
   }
 }
 
+async function removeStagedDisks(disks: string, log: Log, faults?: FaultHook): Promise<void> {
+  if (!(await isThere(disks))) return;
+  for (const name of await readdir(disks)) {
+    if (!name.startsWith(stagingPrefix)) continue;
+    await removeTree(join(disks, name), faults);
+    log.info(`removed what an interrupted making of disks left: ${join(disks, name)}`);
+  }
+}
 
 /** Bytes that a folder really takes on the host (holes take nothing). What vanishes meanwhile counts nothing. */
 export async function bytesOnDisk(path: string): Promise<number> {

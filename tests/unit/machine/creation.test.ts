@@ -2,6 +2,7 @@ import { chmod, mkdir, readFile, readdir, stat, symlink, writeFile } from "node:
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { MachineConfig, MachineSpec, type MachineSpecInput } from "../../../core/contract/model";
+import { TerrariumError } from "../../../core/contract/errors";
 import { changeDisks, planMachine, type FillControl, type PlanContext } from "../../../core/machine/creation";
 import { newMac } from "../../../core/machine/macAddress";
 import { failingAfter } from "../../support/faults";
@@ -142,6 +143,23 @@ describe("changeDisks", () => {
     const reason = new Error("cancelled");
     await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ signal: AbortSignal.abort(reason) }))).rejects.toBe(reason);
     expect(await readdir(join(folder.path, "disks"))).toEqual(["disk0"]);
+  });
+
+  it("makes an added disk where a crash leaves nothing that could be taken for one, and writes over nothing", async () => {
+    const config = await machineWith("disk0");
+    const disks = join(folder.path, "disks");
+    const mine = join(disks, "disk1");
+    let seen: string[] = [];
+    const faults = async (step: string): Promise<void> => {
+      if (step !== "sync") return;
+      seen = await readdir(disks);
+      await mkdir(mine);
+      await writeFile(join(mine, "0.raw"), "somebody's");
+    };
+    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ faults }))).rejects.toBeInstanceOf(TerrariumError);
+    expect(seen.sort()).toEqual([expect.stringMatching(/^\.staging-[0-9a-f]{8}$/), "disk0"]);
+    expect((await readdir(disks)).sort()).toEqual(["disk0", "disk1"]);
+    expect(await readFile(join(mine, "0.raw"), "utf8")).toBe("somebody's");
   });
 
   it("refuses a fifth disk and a disk that is not there", async () => {

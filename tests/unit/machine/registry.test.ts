@@ -136,8 +136,10 @@ describe("creating", () => {
 describe("opening", () => {
   it("removes what a crash left of a creation or a write, and nothing else", async () => {
     const registry = await openRegistry();
-    await registry.create(makeConfig({ name: "web" }), nothing);
+    await registry.create(makeConfig({ name: "web", disks: oneDisk }), fillDisk);
     await mkdir(place("machines", ".staging-0123456789ab", "disks"), { recursive: true });
+    const disksBefore = await readdir(place("machines", "web", "disks"));
+    await mkdir(place("machines", "web", "disks", ".staging-01234567", "disks", "disk1"), { recursive: true });
     await writeFile(place("machines", "web", ".machine.json.0123456789ab.tmp"), "{");
     await writeFile(place("machines", "web", "notes.txt"), "mine");
     await writeFile(place("machines", "stray file"), "mine");
@@ -146,7 +148,8 @@ describe("opening", () => {
     const again = await openRegistry();
     expect(again.list().map((machine) => machine.name)).toEqual(["web"]);
     expect((await listing()).machines).toEqual(["empty", "lost+found", "stray file", "web"]);
-    expect((await readdir(place("machines", "web"))).sort()).toEqual(["machine.json", "notes.txt"]);
+    expect((await readdir(place("machines", "web"))).sort()).toEqual(["disks", "machine.json", "notes.txt"]);
+    expect(await readdir(place("machines", "web", "disks"))).toEqual(disksBefore);
   });
 
   it("lists a machine that cannot be used as broken, with reason and remedy, and all the others", async () => {
