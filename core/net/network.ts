@@ -84,6 +84,7 @@ export class Network implements Disposable {
       dns: dnsAddress === undefined ? undefined : new DnsForwarder({ clock: reactor, sockets, resolver: around.resolver, names: this.namesOn(subnet), random16: () => read16(randomBytes(2), 0) }),
       nat: reach && { sockets, policy: reach, log, pool, problemChanged: () => around.changed() },
     });
+    this.gateway.station.isWritable = (mac) => this.lan.isWritable(mac);
     this.gatewayPlug = this.lan.attach(this.gateway.station, { mac: identity.mac, fixed: true });
     const { tcp, udp } = this.gateway;
     if (tcp === undefined || udp === undefined) return;

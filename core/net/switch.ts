@@ -52,6 +52,12 @@ export class Switch {
     return station !== undefined && !this.isOld(station, this.clock.monotonic());
   }
 
+  /** Whether the port behind which an address is takes frames as fast as they come; true when nobody knows where it is. */
+  isWritable(mac: MacNumber): boolean {
+    const low = mac % 2 ** 32;
+    return this.lookUp((mac - low) / 2 ** 32, low)?.at.port.writable ?? true;
+  }
+
   /** How many addresses are kept; never more than `maxAddresses` for each port. */
   get addressCount(): number {
     return this.stations.size;

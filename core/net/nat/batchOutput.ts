@@ -27,6 +27,8 @@ export class BatchOutput implements IpOutput {
       /** The station's own address on the Ethernet. */
       readonly mac: MacNumber;
       resolve(to: Ipv4Address): MacNumber | undefined;
+      /** Whether the way to a station is free. */
+      writable(mac: MacNumber): boolean;
       /** Keeps a frame, whose destination is still zero, until its station is known. */
       wait(to: Ipv4Address, frame: Uint8Array): void;
       send(bytes: Uint8Array, at: number, end: number): void;
@@ -63,6 +65,11 @@ export class BatchOutput implements IpOutput {
     if (packet.length > maxPacketPayload || (packet.options?.dontFragment && packet.length > this.maxPayload)) return this.around.dropped();
     if (packet.length <= this.maxPayload) return this.wait(this.buffer, packet, packet.length, this.nextIdentification());
     this.cut(packet);
+  }
+
+  writable(to: Ipv4Address): boolean {
+    const mac = this.around.resolve(to);
+    return mac === undefined || this.around.writable(mac);
   }
 
   /** A frame that is no IPv4 packet: `write` puts `length` bytes behind the Ethernet header. */

@@ -20,6 +20,11 @@ export interface IpOutput {
    */
   begin(from: Ipv4Address, to: Ipv4Address, protocol: number, length: number, options?: { readonly ttl?: number; readonly service?: number; readonly dontFragment?: boolean }): number;
   end(): void;
+  /**
+   * Whether the port towards a guest takes packets as fast as they come; true also where that is not known. What is sent
+   * all the same may be lost. Without it, always.
+   */
+  writable?(to: Ipv4Address): boolean;
 }
 
 /** What a protocol may reach, decided in one place. */

@@ -54,6 +54,8 @@ export class Station implements FramePort {
   readonly output: BatchOutput;
   readonly neighbours: Neighbours;
   handler: StationHandler | undefined;
+  /** Whether the segment takes frames for a station as fast as they come. Whoever plugs it in knows. */
+  isWritable: ((mac: MacNumber) => boolean) | undefined;
 
   private sink: FrameSink | undefined;
   private defendedAt = -Infinity;
@@ -78,6 +80,7 @@ export class Station implements FramePort {
     this.output = new BatchOutput(reactor, identity.mtu, {
       mac: identity.mac,
       resolve: (to) => this.neighbours.lookUp(to),
+      writable: (mac) => this.isWritable?.(mac) ?? true,
       wait: (to, frame) => (this.isGuest(to) ? this.neighbours.wait(to, frame) : this.faults.unsent++),
       send: (bytes, at, end) => this.send(bytes, at, end),
       dropped: () => this.faults.unsent++,

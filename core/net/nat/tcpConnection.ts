@@ -273,6 +273,11 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
     this.seal(at, headerBytes, headerBytes + length, position, flags);
   }
 
+  /** SegmentLine: asked for each segment, since a turn's may be more than a port's queue holds. */
+  get clear(): boolean {
+    return this.owner.output.writable?.(this.ends.guestAddress) ?? true;
+  }
+
   private sendAck(position = this.sender.max): void {
     const { output } = this.owner;
     const fixed = tcpHeaderBytes + (this.stamped ? timestampsBytes : 0);

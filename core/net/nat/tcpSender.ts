@@ -17,6 +17,8 @@ import { Ranges } from "./tcpRanges";
 export interface SegmentLine {
   /** Sends `length` bytes of the stream from `position`, as one segment. */
   segment(flags: number, position: number, length: number): void;
+  /** Whether the guest's port takes more now; what is sent all the same may be lost. Without it, always. */
+  readonly clear?: boolean;
 }
 
 type Recovery = "none" | "sack" | "newreno" | "timeout";
@@ -341,7 +343,8 @@ export class TcpSender {
 
   private sendUpTo(limit: number, more: boolean, now: number): void {
     this.held = false;
-    while (this.nxt < (this.finished ? this.end + 1 : this.end)) {
+    // One leaves in any case: its acknowledgment asks again.
+    for (let sent = false; this.nxt < (this.finished ? this.end + 1 : this.end) && !(sent && this.line.clear === false); ) {
       const again = this.nxt < this.max;
       if (again) {
         const range = this.sacked.find(this.nxt);
@@ -360,6 +363,7 @@ export class TcpSender {
       const last = this.nxt + length === this.end;
       const fin = last && this.finished && room > length;
       this.line.segment(TcpFlag.ack | (last && length > 0 ? TcpFlag.psh : 0) | (fin ? TcpFlag.fin : 0), this.nxt, length);
+      sent = true;
       this.nxt += length + (fin ? 1 : 0);
       if (this.nxt > this.max) {
         this.max = this.nxt;

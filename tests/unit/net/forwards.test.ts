@@ -41,6 +41,13 @@ function acceptAs(guest: TestGuest, syn: ReturnType<typeof synsOf>[number]): voi
   guest.say(ipv4Frame(guest.mac, gatewayMac, { source: guest.address, destination: syn.from, protocol: IpProtocol.tcp }, segment));
 }
 
+/** The guest has so many bytes. */
+function acknowledgeAs(guest: TestGuest, syn: ReturnType<typeof synsOf>[number], bytes: number): void {
+  const segment = new Uint8Array(20);
+  writeTcp(segment, 0, 20, guest.address, syn.from, { sourcePort: syn.toPort, destinationPort: syn.fromPort, sequence: 1001, acknowledgment: syn.sequence + 1 + bytes, flags: TcpFlag.ack, window: 60_000 });
+  guest.say(ipv4Frame(guest.mac, gatewayMac, { source: guest.address, destination: syn.from, protocol: IpProtocol.tcp }, segment));
+}
+
 describe("a TCP forward", () => {
   it("connects to the guest, which sees a peer on the host at the gateway and another where it is", async () => {
     const guest = await build();
@@ -173,6 +180,33 @@ describe("a TCP forward", () => {
     expect(knock?.socket.state).toBe("open");
     test.reactor.advance(1);
     expect(knock?.socket.state).toBe("reset");
+  });
+
+  it("sends one segment a turn while the guest's port is full, and the rest when it takes more", async () => {
+    const guest = await build();
+    const bystander = test.guest(16);
+    bystander.greet();
+    const knock = test.host.knock("127.0.0.1:8080", remote);
+    test.reactor.endTurn();
+    const [syn] = synsOf(guest.plug.take());
+    if (syn === undefined) throw new Error("the guest was not called");
+    acceptAs(guest, syn);
+    guest.plug.take();
+    knock?.socket.inbox.push(...new Uint8Array(5000));
+    // Whose port is full matters, not that there is one.
+    bystander.plug.writable = false;
+    guest.plug.writable = false;
+    const lengths = (): number[] => guest.plug.take().map((frame) => frame.length - 54);
+    knock?.handler.readable();
+    test.reactor.endTurn();
+    const [first = 0, ...others] = lengths();
+    expect(first).toBe(536);
+    expect(others).toEqual([]);
+    acknowledgeAs(guest, syn, first);
+    expect(lengths()).toEqual([536]);
+    guest.plug.writable = true;
+    acknowledgeAs(guest, syn, 2 * first);
+    expect(lengths().length).toBeGreaterThan(3);
   });
 
   it("gives its port to another forward at once", async () => {
