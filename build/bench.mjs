@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { bundle, bundleForNode } from "./bundle.mjs";
 import { checkNode, installDependencies } from "./launcher/dependencies.mjs";
-import { testPrograms } from "./launcher/debianPackages.mjs";
+import { benchPrograms, testPrograms } from "./launcher/debianPackages.mjs";
 import { electronRuntime } from "./launcher/electronRuntime.mjs";
 import { checkout, localCache } from "./launcher/paths.mjs";
 import { prepareStarterState } from "./launcher/preBootedState.mjs";
@@ -31,7 +31,7 @@ async function bench() {
   }
   await installDependencies(progress);
   const runtime = await electronRuntime({ progress });
-  await provide([...missingPrograms(testPrograms), ...(await missingElectronLibraries(runtime.executable))], progress, {
+  await provide([...missingPrograms([...testPrograms, ...(benchPrograms[name] ?? [])]), ...(await missingElectronLibraries(runtime.executable))], progress, {
     install: true,
     what: "The bench",
   });
@@ -46,6 +46,10 @@ async function bench() {
   try {
     const script = join(temporary, `${name}.cjs`);
     await bundleForNode(source, script);
+    // Programs that the bench starts lie beside it.
+    for (const piece of readdirSync(join(folder, "pieces"))) {
+      if (piece.startsWith(name) && piece.endsWith("Process.ts")) await bundleForNode(join(folder, "pieces", piece), join(temporary, piece.replace(/\.ts$/, ".cjs")));
+    }
     const environment = { ...process.env, DISPLAY: screen.display, TERRARIUM_CHECKOUT: checkout };
     delete environment.WAYLAND_DISPLAY;
     return await new Promise((resolve, reject) => {

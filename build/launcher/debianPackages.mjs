@@ -75,3 +75,13 @@ export const testPrograms = [
     { files: ["/usr/lib/grub/x86_64-efi/moddep.lst"], names: ["grub-efi-amd64-bin"] },
   ].map((need) => ({ ...need, reason: "makes a CD image that a BIOS and UEFI boot" })),
 ];
+
+/** @type {Record<string, Need[]>} What a bench compares with, by the bench's name. */
+export const benchPrograms = {
+  net: [
+    { program: "iperf3", names: ["iperf3"], reason: "sends and receives the streams that are measured" },
+    { program: "slirp4netns", names: ["slirp4netns"], reason: "a NAT that is not ours" },
+    { program: "pasta", names: ["passt"], reason: "a second one, made otherwise" },
+    { program: "vde_switch", names: ["vde2"], reason: "a switch that is not ours" },
+  ],
+};

@@ -49,7 +49,7 @@ export interface TcpLimits {
 
 const defaultLimits: TcpLimits = {
   connections: 16_384,
-  halfOpen: 512,
+  halfOpen: 2_048,
   timeWait: 2_048,
   keepAlive: { idleMs: 2 * 3600_000, intervalMs: 75_000, probes: 9 },
 };
