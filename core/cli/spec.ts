@@ -66,7 +66,7 @@ export function specFrom(name: string, options: CreateOptions, findings: CreateF
     ...(Object.keys(hardware).length > 0 ? { hardware } : {}),
     ...seedFrom(options, findings),
     disks: ownDisk ? [{ sizeBytes: starterDiskBytes }] : [...images, ...sizes],
-    adapters: (options.net ?? ["none"]).map((text) => {
+    adapters: (options.net ?? ["nat"]).map((text) => {
       const attachment = attachmentFrom("--net", text);
       return { attachment, plugged: attachment.mode !== "none", ...(system && system.adapterModel !== "virtio" ? { model: system.adapterModel } : {}) };
     }),

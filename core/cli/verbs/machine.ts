@@ -54,7 +54,7 @@ export const machineVerbs: readonly Verb[] = [
       kernel: { type: "string", value: "FILE", help: "A Linux kernel to boot." },
       initrd: { type: "string", value: "FILE", help: "The kernel's initial RAM disk." },
       cmdline: { type: "string", value: "TEXT", help: "The kernel's command line." },
-      net: { type: "string", multiple: true, value: "MODE[:NETWORK]", help: "An adapter: none, nat, nat-network:N, internal:N, host-only:N, bridged:CARD." },
+      net: { type: "string", multiple: true, value: "MODE[:NETWORK]", help: "An adapter: nat (when none is said), none, nat-network:N, internal:N, host-only:N, bridged:CARD." },
       system: { type: "string", value: "ID", help: "The system it is for (terrarium systems); recognised in most images." },
       firmware: { type: "string", value: "bios|uefi", help: "What starts it." },
       grow: { type: "string", value: "SIZE", help: "Make the copies of images this long." },

@@ -24,7 +24,7 @@ const windows: GuestSystem = { id: "windows-11", label: "Windows 11", group: "Wi
 describe("what create is told", () => {
   it("is the starter guest with a disk for its data when nothing is said", () => {
     const spec = specFrom("web", {});
-    expect(spec).toMatchObject({ name: "web", engine: "auto", memoryMiB: 256, cpus: 1, boot: { kind: "starter" }, disks: [{ sizeBytes: 2 * GiB }], adapters: [{ attachment: { mode: "none" }, plugged: false }] });
+    expect(spec).toMatchObject({ name: "web", engine: "auto", memoryMiB: 256, cpus: 1, boot: { kind: "starter" }, disks: [{ sizeBytes: 2 * GiB }], adapters: [{ attachment: { mode: "nat" }, plugged: true }] });
     expect(MachineSpec.safeParse(spec).success).toBe(true);
     expect(specFrom("web", { "no-disk": true }).disks).toEqual([]);
     expect(specFrom("web", { disk: ["1G"] }).disks).toEqual([{ sizeBytes: GiB }]);
