@@ -212,6 +212,8 @@ describe("UDP through the gateway", () => {
     await test.settle();
     const answer = udpFrame(server, 7, guest, 4000, payload);
     liar.say(refusalFrame(liar, server, answer));
+    // About what went to another, whose ports are the same.
+    guest.say(refusalFrame(guest, server, udpFrame(server, 7, liar, 4000, payload)));
     guest.say(refusalFrame(guest, other, answer), refusalFrame(guest, server, answer, 1), refusalFrame(guest, server, udpFrame(server, 7, guest, 4001, payload)));
     const damaged = refusalFrame(guest, server, answer);
     damaged[damaged.length - 1] = 77;
