@@ -6,6 +6,8 @@ export const requests = {
   call: "host:call",
   connection: "host:connection",
   openStream: "host:openStream",
+  openTerminal: "terminal:open",
+  resizeTerminal: "terminal:resize",
   preferences: "preferences:get",
   setPreferences: "preferences:set",
   pickFile: "dialog:pickFile",

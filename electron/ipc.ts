@@ -1,9 +1,10 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { BrowserWindow, MessageChannelMain, app, clipboard, dialog, ipcMain, shell, type FileFilter, type IpcMainInvokeEvent } from "electron";
 import * as z from "zod";
 import type { Log } from "../core/base/log";
-import { CloseAnswer, ConsoleView, PickFileOptions, PreferencesPatch } from "../core/contract/desktop";
+import { CloseAnswer, ConsoleView, PickFileOptions, PreferencesPatch, TerminalRequest, TerminalSize } from "../core/contract/desktop";
 import { TerrariumError, toErrorData, type ErrorData } from "../core/contract/errors";
 import { MachineId } from "../core/contract/model";
 import { Ipv4Text } from "../core/contract/network";
@@ -12,8 +13,10 @@ import { requests, type RequestName } from "./channels";
 import type { Closing } from "./closing";
 import type { HostLink } from "./host";
 import type { PreferenceStore } from "./preferences";
+import type { PtyStream } from "./pseudoTerminal";
 import { isOwnPage } from "./security";
 import { joinPort } from "./streams";
+import type { Terminals } from "./terminals";
 import { facts } from "./channels";
 import { windowState, type Windows } from "./windows";
 
@@ -27,6 +30,7 @@ export interface Surroundings {
   readonly windows: Windows;
   readonly preferences: PreferenceStore;
   readonly closing: Closing;
+  readonly terminals: Terminals;
   readonly log: Log;
 }
 
@@ -52,20 +56,38 @@ const filters: Record<PickFileOptions["kind"], FileFilter[]> = {
   any: [],
 };
 
-function handlers({ host, windows, preferences, closing }: Surroundings): Record<RequestName, Handler<z.ZodType>> {
+/** Gives the page of a window a port that leads to the stream. */
+function handOver(stream: Duplex, window: BrowserWindow, token: string): void {
+  if (window.isDestroyed()) {
+    stream.destroy();
+    return;
+  }
+  const { port1, port2 } = new MessageChannelMain();
+  joinPort(port1, stream);
+  window.webContents.postMessage(facts.stream, { token }, [port2]);
+}
+
+function handlers({ host, windows, preferences, closing, terminals }: Surroundings): Record<RequestName, Handler<z.ZodType>> {
+  /** Terminals by the window that shows them and its token for them. */
+  const shown = new Map<string, PtyStream>();
+  const terminalKey = (window: BrowserWindow, token: string): string => `${window.id} ${token}`;
   return {
     call: handler(z.tuple([z.string().max(100), z.unknown()]), ([name, input]) => host.call(name, input)),
     connection: handler(nothing, () => host.state),
     openStream: handler(z.tuple([StreamRequest, z.string().min(1).max(100)]), async ([request, token], window) => {
-      const stream = await host.openStream(request);
-      if (window.isDestroyed()) {
-        stream.destroy();
-        return true;
-      }
-      const { port1, port2 } = new MessageChannelMain();
-      joinPort(port1, stream);
-      window.webContents.postMessage(facts.stream, { token }, [port2]);
+      handOver(await host.openStream(request), window, token);
       return true;
+    }),
+    openTerminal: handler(z.tuple([TerminalRequest, z.string().min(1).max(100)]), async ([request, token], window) => {
+      const terminal = await terminals.open(request);
+      shown.set(terminalKey(window, token), terminal);
+      terminal.on("close", () => shown.delete(terminalKey(window, token)));
+      handOver(terminal, window, token);
+      return true;
+    }),
+    resizeTerminal: handler(z.tuple([z.string().min(1).max(100), TerminalSize]), ([token, { columns, rows }], window) => {
+      // One that has just ended has no size any more.
+      shown.get(terminalKey(window, token))?.setSize(columns, rows);
     }),
 
     preferences: handler(nothing, () => preferences.preferences),

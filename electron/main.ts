@@ -12,6 +12,7 @@ import { PreferenceStore } from "./preferences";
 import { keepPagesInPlace, prepareScheme, refusePermissions, serveOwnFiles } from "./security";
 import { beOnlyAppOf } from "./single";
 import { hostSources } from "./sources";
+import { spawnPty, Terminals } from "./terminals";
 import { showTray } from "./tray";
 import { Windows } from "./windows";
 
@@ -37,7 +38,8 @@ function start(): void {
     const windows = new Windows(join(__dirname, "preload.cjs"), preferences);
     const closing = new Closing(host, windows, preferences, { startHeadless: () => startHeadless(home, runtime), quit: () => app.quit() }, log);
 
-    answerPages({ host, windows, preferences, closing, log });
+    const terminals = new Terminals({ home, userData: app.getPath("userData"), env: process.env, ask: (name, input) => host.ask(name, input), spawn: spawnPty });
+    answerPages({ host, windows, preferences, closing, terminals, log });
     followHost(host, windows, preferences);
     windows.openMain().once("ready-to-show", () => showTray(host, { openMain: () => windows.openMain(), openConsole: ({ id, name }) => windows.openConsole(id, name), quit: () => app.quit() }, log));
     host.open();

@@ -36,6 +36,8 @@ const api: DesktopApi = {
   connection: () => demand("connection"),
   onConnection: (listener) => listen(facts.connection, listener),
   openStream: (streamRequest, token) => request("openStream", streamRequest, token),
+  openTerminal: (terminal, token) => request("openTerminal", terminal, token),
+  resizeTerminal: (token, size) => demand("resizeTerminal", token, size),
 
   preferences: () => demand("preferences"),
   setPreferences: (patch) => demand("setPreferences", patch),

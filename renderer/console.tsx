@@ -9,7 +9,8 @@ import { ConfirmHost } from "./ui/confirm";
 
 /** A console window's page; its address names the machine. */
 async function open(): Promise<void> {
-  const id = new URLSearchParams(window.location.search).get("machine");
+  const asked = new URLSearchParams(window.location.search);
+  const id = asked.get("machine");
   const place = document.getElementById("root");
   if (id === null || !place) throw new Error("a console page needs a machine and a place");
   const store = new HostStore(await window.terrarium.preferences());
@@ -17,7 +18,7 @@ async function open(): Promise<void> {
   createRoot(place).render(
     <StoreContext.Provider value={store}>
       <ThemeRoot>
-        <ConsoleWindow id={id} />
+        <ConsoleWindow id={id} show={asked.get("show") === "ssh" ? "ssh" : undefined} />
         <ConfirmHost />
         <ToastShelf />
       </ThemeRoot>

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import type { ErrorData } from "./errors";
-import type { MachineId } from "./model";
+import { MachineId } from "./model";
 import type { HostEvent, StreamRequest } from "./procedures";
 
 /** What belongs to the desktop alone and not to the host service: windows, dialogs, preferences. */
@@ -39,6 +39,16 @@ export type PickFileOptions = z.infer<typeof PickFileOptions>;
 export const CloseAnswer = z.enum(["keep", "save", "shutdown", "cancel"]);
 export type CloseAnswer = z.infer<typeof CloseAnswer>;
 
+/** A user's name on a guest: no option of a program, and nothing a shell would read. */
+export const sshUser = z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/, "a user's name begins with a letter and has letters, digits, dots, - and _");
+
+const terminalSize = z.number().int().min(1).max(1000);
+/** A login to a guest by ssh, in a terminal of this size. */
+export const TerminalRequest = z.strictObject({ id: MachineId, user: sshUser, columns: terminalSize, rows: terminalSize });
+export type TerminalRequest = z.infer<typeof TerminalRequest>;
+export const TerminalSize = TerminalRequest.pick({ columns: true, rows: true });
+export type TerminalSize = z.infer<typeof TerminalSize>;
+
 export const ConsoleView = z.enum(["ssh"]);
 export type ConsoleView = z.infer<typeof ConsoleView>;
 
@@ -61,6 +71,11 @@ export interface DesktopApi {
    * `{ end: true }` closes it.
    */
   openStream(request: StreamRequest, token: string): Promise<{ result: true } | { error: ErrorData }>;
+
+  /** Opens a login to the guest in a terminal; its port arrives as a stream's does, and it ends with it. */
+  openTerminal(request: TerminalRequest, token: string): Promise<{ result: true } | { error: ErrorData }>;
+  /** Tells the terminal of `token` how large it is shown. */
+  resizeTerminal(token: string, size: TerminalSize): Promise<void>;
 
   preferences(): Promise<Preferences>;
   setPreferences(patch: Partial<Preferences>): Promise<Preferences>;

@@ -22,8 +22,8 @@ export function sshRoute(machine: Pick<MachineInfo, "state" | "config" | "networ
   const behindNat = connected.filter(({ adapter: { attachment } }) => attachment.mode === "nat" || attachment.mode === "nat-network");
   for (const { adapter, status } of behindNat) {
     for (const forward of adapter.forwards ?? []) {
-      const works = status?.forwards.some((other) => other.forward.hostPort === forward.hostPort && other.forward.hostAddress === forward.hostAddress && other.forward.protocol === "tcp" && other.problem === undefined) ?? true;
-      const port = works ? portLeadingTo(sshPort, forward) : undefined;
+      const known = status?.forwards.find((other) => other.forward.hostPort === forward.hostPort && other.forward.hostAddress === forward.hostAddress && other.forward.protocol === forward.protocol);
+      const port = known?.problem === undefined ? portLeadingTo(sshPort, forward) : undefined;
       if (port !== undefined) return { by: "forward", address: forward.hostAddress === "0.0.0.0" ? "127.0.0.1" : forward.hostAddress, port, ...who };
     }
   }

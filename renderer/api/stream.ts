@@ -1,3 +1,4 @@
+import type { TerminalRequest } from "../../core/contract/desktop";
 import type { ErrorData } from "../../core/contract/errors";
 import type { StreamRequest } from "../../core/contract/procedures";
 import { CallError } from "./client";
@@ -35,6 +36,25 @@ export async function openStream(request: StreamRequest): Promise<Channel> {
     throw new CallError(answer.error);
   }
   return channelOf(await arrival.port);
+}
+
+/** A login to a guest in a terminal. */
+export interface Terminal {
+  readonly channel: Channel;
+  resize(columns: number, rows: number): void;
+}
+
+/** Logs in to a guest by ssh. Rejects with a `CallError` when there is no way. */
+export async function openTerminal(request: TerminalRequest): Promise<Terminal> {
+  const token = crypto.randomUUID();
+  const arrival = awaitPort(token);
+  const answer = await window.terrarium.openTerminal(request, token);
+  if ("error" in answer) {
+    arrival.cancel();
+    throw new CallError(answer.error);
+  }
+  const channel = channelOf(await arrival.port);
+  return { channel, resize: (columns, rows) => void window.terrarium.resizeTerminal(token, { columns, rows }) };
 }
 
 function awaitPort(token: string): { port: Promise<MessagePort>; cancel(): void } {

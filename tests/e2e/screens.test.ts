@@ -19,7 +19,7 @@ function terrarium(...args: string[]): string {
 
 beforeAll(async () => {
   home = await temporaryHome();
-  terrarium("create", "garden");
+  terrarium("create", "garden", "--net", "nat");
   terrarium("create", "a machine whose name is so long that no list and no title bar anywhere has room for all of it");
   terrarium("create", "pond", "--engine", "qemu", "--cpus", "2");
   terrarium("create", "kaputt");
@@ -52,6 +52,23 @@ const screens: Readonly<Record<string, () => Promise<void>>> = {
   async overview() {
     await tab("Overview");
     await app.main.getByRole("heading", { name: "garden" }).waitFor();
+  },
+  async network() {
+    await tab("Network");
+    await app.main.getByRole("heading", { name: "net0" }).waitFor();
+  },
+  async "plug in elsewhere"() {
+    await tab("Network");
+    await app.main.getByRole("button", { name: "Plug in elsewhere…" }).click();
+    await app.main.getByRole("dialog").getByRole("radio", { name: "NAT network" }).check();
+    await app.main.getByRole("textbox", { name: "Subnet" }).waitFor();
+  },
+  async "a new forward"() {
+    await app.main.getByRole("dialog").getByRole("button", { name: "Cancel" }).last().click();
+    await tab("Network");
+    const add = app.main.getByRole("button", { name: "Add a forward" });
+    if ((await add.count()) > 0) await add.click();
+    await app.main.getByRole("textbox", { name: "Port here" }).waitFor();
   },
   async logs() {
     await tab("Logs");
@@ -228,7 +245,10 @@ describe("the screens", () => {
       await page.getByRole("button", { name: "Serial", exact: true }).click();
       await page.locator("[data-testid=serial-terminal] .xterm-rows").waitFor();
       found.push(...(await faults(page, `console serial ${theme.toLowerCase()}`)));
-      await page.getByRole("button", { name: "Serial", exact: true }).click();
+      await page.getByRole("button", { name: "SSH", exact: true }).click();
+      await page.getByTestId("ssh-terminal").locator(".xterm-rows").getByText("~ #").waitFor();
+      found.push(...(await faults(page, `console ssh ${theme.toLowerCase()}`)));
+      await page.getByRole("button", { name: "SSH", exact: true }).click();
       expect(found).toEqual([]);
     });
   }

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { Preferences, type CloseAnswer, type DesktopApi, type HostConnectionState } from "../../core/contract/desktop";
+import { Preferences, type CloseAnswer, type DesktopApi, type HostConnectionState, type TerminalRequest } from "../../core/contract/desktop";
 import type { ErrorData } from "../../core/contract/errors";
 import { AdapterConfig, type DoctorCheck, type EngineInfo, type FileInspection, type Finding, type GuestSystem, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type TrashEntry, type UsageReport } from "../../core/contract/model";
 import type { HostEvent, ProcedureInput, ProcedureName, ProcedureOutput, StreamRequest } from "../../core/contract/procedures";
@@ -231,6 +231,15 @@ export class FakeDesktop implements DesktopApi {
     this.copied.push(text);
   }
 
+  /** What was asked of `openTerminal`. */
+  readonly terminals: TerminalRequest[] = [];
+
+  async openTerminal(request: TerminalRequest, _token: string): Promise<{ result: true } | { error: ErrorData }> {
+    this.terminals.push(request);
+    return { error: { code: "unavailable", message: "There is no ssh on this computer.", remedy: "Install the OpenSSH client." } };
+  }
+
+  resizeTerminal = () => Promise.resolve();
   onConsoleView = () => () => undefined;
 
   async openInBrowser(address: string, port: number): Promise<{ result: unknown }> {

@@ -11,18 +11,21 @@ import { Pause } from "@phosphor-icons/react/dist/csr/Pause";
 import { Play } from "@phosphor-icons/react/dist/csr/Play";
 import { Power } from "@phosphor-icons/react/dist/csr/Power";
 import { Terminal } from "@phosphor-icons/react/dist/csr/Terminal";
+import { TerminalWindow } from "@phosphor-icons/react/dist/csr/TerminalWindow";
 import { Textbox } from "@phosphor-icons/react/dist/csr/Textbox";
 import { useState, type ReactNode } from "react";
 import type { MachineInfo } from "../../../core/contract/model";
 import { refusal, type MachineCommand } from "../../../core/contract/states";
 import { Button } from "../../ui/Button";
 import type { MachineAction } from "./actions";
+import type { TerminalView } from "./TerminalPane";
 import { keyCombinations, type KeyCombination } from "./keys";
 
 export interface ConsoleToolbarProps {
   readonly machine: MachineInfo;
   readonly scale: "fit" | "one";
-  readonly serialShown: boolean;
+  /** The terminal that is shown beside the screen. */
+  readonly terminal: TerminalView | undefined;
   readonly fullscreen: boolean;
   /** The host key's name, for the tips. */
   readonly hostKey: string;
@@ -31,7 +34,7 @@ export interface ConsoleToolbarProps {
   typeText(): void;
   screenshot(): void;
   setScale(scale: "fit" | "one"): void;
-  toggleSerial(): void;
+  toggleTerminal(view: TerminalView): void;
   toggleFullscreen(): void;
 }
 
@@ -45,7 +48,7 @@ const powerActions: readonly { action: MachineAction; label: string; command: Ma
 
 /** The console window's commands. What is not legal now says why. */
 export function ConsoleToolbar(props: ConsoleToolbarProps) {
-  const { machine, act, scale, fullscreen, serialShown, hostKey } = props;
+  const { machine, act, scale, fullscreen, terminal, hostKey } = props;
   const paused = machine.state === "paused";
   const noInput = refusal("sendInput", machine);
   return (
@@ -123,8 +126,11 @@ export function ConsoleToolbar(props: ConsoleToolbarProps) {
           ))
         }
       </DropDown>
-      <Button look="quiet" icon={Terminal} className={serialShown ? "on" : undefined} aria-pressed={serialShown} aria-label="Serial" tip={`Serial terminal (${hostKey}+L)`} onClick={props.toggleSerial}>
+      <Button look="quiet" icon={Terminal} className={terminal === "serial" ? "on" : undefined} aria-pressed={terminal === "serial"} aria-label="Serial" tip={`Serial terminal (${hostKey}+L)`} onClick={() => props.toggleTerminal("serial")}>
         <span className="words">Serial</span>
+      </Button>
+      <Button look="quiet" icon={TerminalWindow} className={terminal === "ssh" ? "on" : undefined} aria-pressed={terminal === "ssh"} aria-label="SSH" tip="Log in to the guest by ssh" onClick={() => props.toggleTerminal("ssh")}>
+        <span className="words">SSH</span>
       </Button>
       <Button look="quiet" icon={fullscreen ? ArrowsIn : ArrowsOut} aria-label={fullscreen ? "Leave full screen" : "Full screen"} tip={`${fullscreen ? "Leave full screen" : "Full screen"} (${hostKey}+F)`} onClick={props.toggleFullscreen}>
         <span className="words">{fullscreen ? "Leave full screen" : "Full screen"}</span>

@@ -15,21 +15,23 @@ import { ConsoleStage } from "./ConsoleStage";
 import { ConsoleToolbar } from "./ConsoleToolbar";
 import { hostKeyLabel } from "./hostKey";
 import { ctrlAltDelete } from "./keys";
-import { SerialPane } from "./SerialPane";
+import { TerminalPane, type TerminalView } from "./TerminalPane";
 import { TypeTextDialog } from "./TypeTextDialog";
 import { useChannel } from "./useChannel";
+import { useSsh } from "./useSsh";
 import { useHostKey } from "./useHostKey";
 import "./console.css";
 
 /** One machine's console: its display, its serial port, and the keys and commands for both. */
-export function ConsoleWindow({ id }: { id: string }) {
+export function ConsoleWindow({ id, show }: { id: string; show?: "ssh" | undefined }) {
   const machines = useMachines();
   const machine = useMachine(id);
   const store = useStore();
   const host = useHost();
   const preferences = usePreferences();
   const [captured, setCaptured] = useState(false);
-  const [serialShown, setSerialShown] = useState(false);
+  const [pane, setPane] = useState<TerminalView | undefined>(show);
+  const toggle = (view: TerminalView): void => setPane((shown) => (shown === view ? undefined : view));
   const [typing, setTyping] = useState(false);
   const [size, setSize] = useState<{ width: number; height: number }>();
   const [windowState, setWindowState] = useState({ maximized: false, fullscreen: false, focused: true });
@@ -41,7 +43,8 @@ export function ConsoleWindow({ id }: { id: string }) {
   const openDisplay = useCallback(async () => localDisplay(await openStream({ stream: "display", id })), [id]);
   const openSerial = useCallback(() => openStream({ stream: "serial", id }), [id]);
   const display = useChannel(reachable, openDisplay);
-  const serial = useChannel(reachable && serialShown, openSerial);
+  const serial = useChannel(reachable && pane !== undefined, openSerial);
+  const ssh = useSsh(machine, pane === "ssh");
   const serialChannel = serial.channel;
   const serialEnded = serial.ended;
   useEffect(() => {
@@ -49,6 +52,7 @@ export function ConsoleWindow({ id }: { id: string }) {
   }, [serialChannel, serialEnded]);
 
   useEffect(() => window.terrarium.onWindowState(setWindowState), []);
+  useEffect(() => window.terrarium.onConsoleView(setPane), []);
   useEffect(() => {
     if (machine) document.title = `${machine.name} – Terrarium`;
   }, [machine]);
@@ -87,7 +91,7 @@ export function ConsoleWindow({ id }: { id: string }) {
     typeText: () => {
       if (machine && refusal("sendInput", machine) === undefined) setTyping(true);
     },
-    serial: () => setSerialShown((shown) => !shown),
+    serial: () => toggle("serial"),
     scale: () => setScale(preferences.consoleScale === "fit" ? "one" : "fit"),
     pause: () => {
       if (machine) act(machine.state === "paused" ? "resume" : "pause");
@@ -132,7 +136,7 @@ export function ConsoleWindow({ id }: { id: string }) {
         <ConsoleToolbar
           machine={machine}
           scale={preferences.consoleScale}
-          serialShown={serialShown}
+          terminal={pane}
           fullscreen={windowState.fullscreen}
           hostKey={hostKey}
           act={act}
@@ -140,7 +144,7 @@ export function ConsoleWindow({ id }: { id: string }) {
           typeText={() => setTyping(true)}
           screenshot={screenshot}
           setScale={setScale}
-          toggleSerial={() => setSerialShown((shown) => !shown)}
+          toggleTerminal={toggle}
           toggleFullscreen={toggleFullscreen}
         />
       </div>
@@ -157,7 +161,7 @@ export function ConsoleWindow({ id }: { id: string }) {
           onDisconnected={display.ended}
           onStart={() => act("start")}
         />
-        {serialShown && <SerialPane machine={machine.name} channel={serialChannel} note={live ? serial.failure : stateNames[machine.state]} onClose={() => setSerialShown(false)} />}
+        {pane !== undefined && <TerminalPane machine={machine.name} view={pane} onView={setPane} serial={serialChannel} ssh={ssh} note={live ? serial.failure : stateNames[machine.state]} onClose={() => setPane(undefined)} />}
       </div>
       <footer className="status xs">
         <span className="row" style={{ gap: 7 }} aria-live="polite">

@@ -42,10 +42,13 @@ export interface SerialTerminalProps {
   /** Undefined while there is no connection: what was shown stays readable. */
   channel: RawChannel | undefined;
   label: string;
+  testId: string;
+  /** How many characters it shows, at first and whenever that changes. */
+  onSize?: ((columns: number, rows: number) => void) | undefined;
 }
 
-/** A serial port in xterm.js. */
-export const SerialTerminal = forwardRef<SerialTerminalHandle, SerialTerminalProps>(function SerialTerminal({ channel, label }, handle) {
+/** A serial port, or a login, in xterm.js. */
+export const SerialTerminal = forwardRef<SerialTerminalHandle, SerialTerminalProps>(function SerialTerminal({ channel, label, testId, onSize }, handle) {
   const host = useRef<HTMLDivElement>(null);
   const terminal = useRef<Terminal | null>(null);
   const search = useRef<SearchAddon | null>(null);
@@ -68,6 +71,7 @@ export const SerialTerminal = forwardRef<SerialTerminalHandle, SerialTerminalPro
     created.loadAddon(fit);
     created.loadAddon(finder);
     created.open(element);
+    const sized = onSize && created.onResize(({ cols, rows }) => onSize(cols, rows));
     created.textarea?.setAttribute("aria-label", label);
     const resized = new ResizeObserver(() => {
       if (element.clientWidth > 0 && element.clientHeight > 0) fit.fit();
@@ -77,11 +81,12 @@ export const SerialTerminal = forwardRef<SerialTerminalHandle, SerialTerminalPro
     search.current = finder;
     return () => {
       resized.disconnect();
+      sized?.dispose();
       terminal.current = null;
       search.current = null;
       created.dispose();
     };
-  }, [label]);
+  }, [label, onSize]);
 
   useEffect(() => {
     const shown = terminal.current;
@@ -118,5 +123,5 @@ export const SerialTerminal = forwardRef<SerialTerminalHandle, SerialTerminalPro
     [],
   );
 
-  return <div ref={host} data-testid="serial-terminal" style={{ position: "absolute", inset: "8px 4px 4px 12px" }} />;
+  return <div ref={host} data-testid={testId} style={{ position: "absolute", inset: "8px 4px 4px 12px" }} />;
 });

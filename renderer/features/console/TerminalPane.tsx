@@ -5,25 +5,40 @@ import { X } from "@phosphor-icons/react/dist/csr/X";
 import { useEffect, useRef, useState } from "react";
 import { desktop } from "../../api/client";
 import { Button } from "../../ui/Button";
+import { Segments } from "../../ui/Segments";
 import { attempt, toasts } from "../../ui/toasts";
 import { SerialTerminal, type SerialTerminalHandle } from "./SerialTerminal";
+import { SshCover } from "./SshCover";
+import type { Ssh } from "./useSsh";
 
-export interface SerialPaneProps {
+export type TerminalView = "serial" | "ssh";
+
+const views = [
+  { id: "serial", label: "Serial 0" },
+  { id: "ssh", label: "SSH" },
+] as const;
+
+export interface TerminalPaneProps {
   /** The machine's name. */
   readonly machine: string;
-  readonly channel: RawChannel | undefined;
-  /** What stands in the head when there is no connection. */
+  readonly view: TerminalView;
+  onView(view: TerminalView): void;
+  readonly serial: RawChannel | undefined;
+  readonly ssh: Ssh;
+  /** What stands in the head when there is no connection to the serial port. */
   readonly note: string | undefined;
   onClose(): void;
 }
 
-/** The serial port with its head: find, copy, close. */
-export function SerialPane({ machine, channel, note, onClose }: SerialPaneProps) {
-  const terminal = useRef<SerialTerminalHandle>(null);
+/** The terminals of a machine, its serial port and a login by ssh, with their head: find, copy, close. */
+export function TerminalPane({ machine, view, onView, serial, ssh, note, onClose }: TerminalPaneProps) {
+  const serialTerminal = useRef<SerialTerminalHandle>(null);
+  const sshTerminal = useRef<SerialTerminalHandle>(null);
   const [finding, setFinding] = useState(false);
   const [missing, setMissing] = useState(false);
+  const terminal = view === "serial" ? serialTerminal : sshTerminal;
 
-  useEffect(() => terminal.current?.focus(), []);
+  useEffect(() => terminal.current?.focus(), [terminal, ssh.channel]);
 
   const copy = (): void => {
     void attempt(async () => {
@@ -37,13 +52,13 @@ export function SerialPane({ machine, channel, note, onClose }: SerialPaneProps)
     terminal.current?.endFind();
     terminal.current?.focus();
   };
+  const words = view === "serial" ? note : ssh.note;
 
   return (
-    <section className="serial" aria-label="Serial port">
+    <section className="serial" aria-label={view === "serial" ? "Serial port" : "SSH"}>
       <div className="row head">
-        <b>Serial 0</b>
-        <span className="mono faint">ttyS0</span>
-        {note !== undefined && <span className="xs faint trunc">{note}</span>}
+        <Segments<TerminalView> label="Terminal" options={views} value={view} onChange={onView} />
+        {words !== undefined && <span className="xs faint trunc">{words}</span>}
         <span className="grow" />
         {finding && (
           <input
@@ -62,10 +77,15 @@ export function SerialPane({ machine, channel, note, onClose }: SerialPaneProps)
         )}
         <Button look="quiet" small icon={MagnifyingGlass} aria-label={finding ? "End the search" : "Find"} onClick={() => (finding ? endFind() : setFinding(true))} />
         <Button look="quiet" small icon={Copy} aria-label="Copy the text" onClick={copy} />
-        <Button look="quiet" small icon={X} aria-label="Close the serial terminal" onClick={onClose} />
+        <Button look="quiet" small icon={X} aria-label="Close the terminal" onClick={onClose} />
       </div>
-      <div className="body">
-        <SerialTerminal ref={terminal} channel={channel} label="Serial terminal" />
+      {/* Both stay, so that what they show is still there when one comes back to them. */}
+      <div className="body" hidden={view !== "serial"}>
+        <SerialTerminal ref={serialTerminal} channel={serial} label="Serial terminal" testId="serial-terminal" />
+      </div>
+      <div className="body" hidden={view !== "ssh"}>
+        <SerialTerminal ref={sshTerminal} channel={ssh.channel} label="SSH terminal" testId="ssh-terminal" onSize={ssh.resize} />
+        <SshCover ssh={ssh} />
       </div>
     </section>
   );
