@@ -21,6 +21,7 @@ import "./app.css";
 const Palette = lazy(() => import("./Palette"));
 const Wizard = lazy(async () => ({ default: (await import("../features/wizard")).Wizard }));
 const Activity = lazy(() => import("../features/activity/Activity"));
+const NetworksPage = lazy(() => import("../features/networks/NetworksPage"));
 const TrashPage = lazy(() => import("../features/trash/TrashPage"));
 const HostPage = lazy(() => import("../features/host/HostPage"));
 const PreferencesPage = lazy(() => import("../features/settings/PreferencesPage"));
@@ -142,6 +143,7 @@ function Main() {
                   <Welcome onWizard={navigation.openWizard} onCreated={selectMachine} />
                 </>
               )}
+              {resolved.kind === "networks" && <NetworksPage windowButtons={buttons} onMachine={selectMachine} />}
               {resolved.kind === "activity" && <Activity windowButtons={buttons} onMachine={selectMachine} />}
               {resolved.kind === "trash" && <TrashPage windowButtons={buttons} onMachine={selectMachine} />}
               {resolved.kind === "host" && <HostPage windowButtons={buttons} />}

@@ -4,6 +4,7 @@ import { Desktop } from "@phosphor-icons/react/dist/csr/Desktop";
 import { GearSix } from "@phosphor-icons/react/dist/csr/GearSix";
 import { MagnifyingGlass } from "@phosphor-icons/react/dist/csr/MagnifyingGlass";
 import { Plus } from "@phosphor-icons/react/dist/csr/Plus";
+import { Network } from "@phosphor-icons/react/dist/csr/Network";
 import { Pulse } from "@phosphor-icons/react/dist/csr/Pulse";
 import { SidebarSimple } from "@phosphor-icons/react/dist/csr/SidebarSimple";
 import { Trash } from "@phosphor-icons/react/dist/csr/Trash";
@@ -116,6 +117,7 @@ function entriesOf(machines: Iterable<MachineInfo>, selected: MachineInfo | unde
       run: () => navigation.show({ kind: "machine", id: machine.id }),
     })),
     go("new", "New machine", Plus, "Ctrl N", () => navigation.openWizard()),
+    go("networks", "Networks", Network, "page", () => navigation.show({ kind: "networks" })),
     go("activity", "Activity", Pulse, "page", () => navigation.show({ kind: "activity" })),
     go("trash", "Trash", Trash, "page", () => navigation.show({ kind: "trash" })),
     go("host", "This computer", Desktop, "page", () => navigation.show({ kind: "host" })),

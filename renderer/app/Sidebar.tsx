@@ -4,6 +4,7 @@ import { Cpu } from "@phosphor-icons/react/dist/csr/Cpu";
 import { GearSix } from "@phosphor-icons/react/dist/csr/GearSix";
 import { MagnifyingGlass } from "@phosphor-icons/react/dist/csr/MagnifyingGlass";
 import { Moon } from "@phosphor-icons/react/dist/csr/Moon";
+import { Network } from "@phosphor-icons/react/dist/csr/Network";
 import { Plus } from "@phosphor-icons/react/dist/csr/Plus";
 import { Pulse } from "@phosphor-icons/react/dist/csr/Pulse";
 import { SidebarSimple } from "@phosphor-icons/react/dist/csr/SidebarSimple";
@@ -70,6 +71,7 @@ export const Sidebar = memo(function Sidebar({ view, navigation, onSelect, colla
         {empty ? !collapsed && <Ghosts /> : <MachineList selected={selected} onSelect={onSelect} filter={collapsed ? "" : filter} narrow={collapsed} />}
       </div>
       <nav className="side-nav" aria-label="Pages">
+        <NavItem icon={Network} label="Networks" on={view.kind === "networks"} collapsed={collapsed} onClick={() => navigation.show({ kind: "networks" })} />
         <NavItem icon={Pulse} label="Activity" on={view.kind === "activity"} collapsed={collapsed} onClick={() => navigation.show({ kind: "activity" })} note={<ActivityNote />} />
         <NavItem icon={Trash} label="Trash" on={view.kind === "trash"} collapsed={collapsed} onClick={() => navigation.show({ kind: "trash" })} note={<TrashNote />} />
         <NavItem icon={Desktop} label="This computer" on={view.kind === "host"} collapsed={collapsed} onClick={() => navigation.show({ kind: "host" })} />

@@ -2,6 +2,7 @@
 export type View =
   | { readonly kind: "machine"; readonly id: string }
   | { readonly kind: "welcome" }
+  | { readonly kind: "networks" }
   | { readonly kind: "activity" }
   | { readonly kind: "trash" }
   | { readonly kind: "host" }

@@ -61,7 +61,7 @@ const screens: Readonly<Record<string, () => Promise<void>>> = {
     await tab("Network");
     await app.main.getByRole("button", { name: "Plug in elsewhere…" }).click();
     await app.main.getByRole("dialog").getByRole("radio", { name: "NAT network" }).check();
-    await app.main.getByRole("textbox", { name: "Subnet" }).waitFor();
+    await app.main.getByRole("dialog").getByRole("region", { name: "Who reaches whom" }).waitFor();
   },
   async "a new forward"() {
     await app.main.getByRole("dialog").getByRole("button", { name: "Cancel" }).last().click();
@@ -106,7 +106,26 @@ const screens: Readonly<Record<string, () => Promise<void>>> = {
     await app.main.getByRole("tab", { name: "Overview" }).click();
     await app.main.getByRole("heading", { name: /^a machine whose/ }).waitFor();
   },
+  async networks() {
+    await nav("Networks").click();
+    await app.main.getByRole("heading", { name: "Networks" }).waitFor();
+    if ((await app.main.getByRole("button", { name: /^campus/ }).count()) > 0) return;
+    // What stands there before there is one has to hold its own, too.
+    await app.main.getByRole("table").getByText("Host-only").waitFor();
+    await picture(app.main, "screens/networks-empty");
+    expect([...(await cutOff(app.main)), ...(await serious(app.main))]).toEqual([]);
+    await app.main.getByRole("button", { name: "New network" }).click();
+    await app.main.getByRole("textbox", { name: "Name" }).fill("campus");
+    await app.main.getByRole("button", { name: "Make the network" }).click();
+    await app.main.getByRole("button", { name: /^campus/ }).waitFor();
+  },
+  async "a network"() {
+    await nav("Networks").click();
+    await app.main.getByRole("button", { name: "Edit campus" }).click();
+    await app.main.getByRole("dialog").getByRole("textbox", { name: "Subnet" }).waitFor();
+  },
   async activity() {
+    if ((await app.main.getByRole("dialog").count()) > 0) await app.main.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
     await nav("Activity").click();
     await app.main.getByRole("heading", { name: "Activity" }).waitFor();
   },
