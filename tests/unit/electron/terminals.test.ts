@@ -59,7 +59,8 @@ describe("what ssh is told", () => {
     // `ssh -G` prints the configuration it would use, and connects to nobody.
     const said = execFileSync("ssh", ["-G", ...sshArguments(login)], { encoding: "utf8" }).toLowerCase().split("\n");
     expect(said).toEqual(expect.arrayContaining(["user root", "port 2222", "hostkeyalias terrarium-m1", "userknownhostsfile /home/a b/known", "stricthostkeychecking accept-new", "identitiesonly yes"]));
-    expect(said.some((line) => line === "identityfile /home/a b/100%%/id" || line === "identityfile /home/a b/100%/id")).toBe(true);
+    // It is printed as it was given; two of them stand for one when the file is opened.
+    expect(said).toContain("identityfile /home/a b/100%%/id");
   });
 
   it("leaves the person's own keys and settings in force for other guests", () => {
