@@ -265,7 +265,7 @@ describe("the screens", () => {
       await page.locator("[data-testid=serial-terminal] .xterm-rows").waitFor();
       found.push(...(await faults(page, `console serial ${theme.toLowerCase()}`)));
       await page.getByRole("button", { name: "SSH", exact: true }).click();
-      await page.getByTestId("ssh-terminal").locator(".xterm-rows").getByText("~ #").waitFor();
+      await page.getByTestId("ssh-terminal").locator(".xterm-rows").getByText("root@garden:~#").waitFor();
       found.push(...(await faults(page, `console ssh ${theme.toLowerCase()}`)));
       await page.getByRole("button", { name: "SSH", exact: true }).click();
       expect(found).toEqual([]);
