@@ -73,7 +73,7 @@ const layers = [
   {
     folder: "electron",
     may: ["core/machine/index.ts", "core/machine/access.ts", "core/contract", "core/base", "core/server"],
-    packages: ["electron", "electron-store", "zod"],
+    packages: ["electron", "electron-store", "node-pty", "zod"],
     node: true,
     reason: "Main composes what the library offers by its entrances, and has no logic of its own.",
   },
