@@ -26,10 +26,10 @@ export const suites = [
   { name: "lint", needs: [], run: () => asOne("eslint", [join(modules, "eslint/bin/eslint.js"), "--config", "build/eslint.config.mjs", "."], 240) },
   { name: "rules", needs: [], run: () => asOne("dependency rules", ["build/dependencyCheck.mjs"], 60) },
   { name: "bundle", needs: [], run: makeBundles },
-  { name: "unit", needs: [], run: (filters) => vitest("unit", filters, 300) },
+  { name: "unit", needs: [], run: (filters) => vitest("unit", filters, 900) },
   { name: "state", needs: ["bundle", "guest"], run: makeState },
-  { name: "integration", needs: ["bundle", "runtime", "guest", "programs", "cloud"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 1200, env)) },
-  { name: "e2e", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 720, env)) },
+  { name: "integration", needs: ["bundle", "runtime", "guest", "programs", "cloud"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 2400, env)) },
+  { name: "e2e", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 1200, env)) },
   { name: "long", long: true, needs: ["bundle", "runtime", "guest", "programs", "installer"], run: (filters) => onVirtualScreen((env) => vitest("long", filters, 7200, env)) },
 ];
 
