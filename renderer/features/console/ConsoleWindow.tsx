@@ -31,6 +31,9 @@ export function ConsoleWindow({ id, show }: { id: string; show?: "ssh" | undefin
   const preferences = usePreferences();
   const [captured, setCaptured] = useState(false);
   const [pane, setPane] = useState<TerminalView | undefined>(show);
+  // A login goes on behind a pane that was put away, and what it said is still there when the pane comes back.
+  const [everShown, setEverShown] = useState(pane);
+  if (pane !== undefined && pane !== everShown) setEverShown(pane);
   const toggle = (view: TerminalView): void => setPane((shown) => (shown === view ? undefined : view));
   const [typing, setTyping] = useState(false);
   const [size, setSize] = useState<{ width: number; height: number }>();
@@ -161,7 +164,7 @@ export function ConsoleWindow({ id, show }: { id: string; show?: "ssh" | undefin
           onDisconnected={display.ended}
           onStart={() => act("start")}
         />
-        {pane !== undefined && <TerminalPane machine={machine.name} view={pane} onView={setPane} serial={serialChannel} ssh={ssh} note={live ? serial.failure : stateNames[machine.state]} onClose={() => setPane(undefined)} />}
+        {everShown !== undefined && <TerminalPane machine={machine.name} shown={pane !== undefined} view={pane ?? everShown} onView={setPane} serial={serialChannel} ssh={ssh} note={live ? serial.failure : stateNames[machine.state]} onClose={() => setPane(undefined)} />}
       </div>
       <footer className="status xs">
         <span className="row" style={{ gap: 7 }} aria-live="polite">

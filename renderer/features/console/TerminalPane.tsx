@@ -21,6 +21,8 @@ const views = [
 export interface TerminalPaneProps {
   /** The machine's name. */
   readonly machine: string;
+  /** A pane that is not shown keeps what its terminals hold. */
+  readonly shown: boolean;
   readonly view: TerminalView;
   onView(view: TerminalView): void;
   readonly serial: RawChannel | undefined;
@@ -31,14 +33,16 @@ export interface TerminalPaneProps {
 }
 
 /** The terminals of a machine, its serial port and a login by ssh, with their head: find, copy, close. */
-export function TerminalPane({ machine, view, onView, serial, ssh, note, onClose }: TerminalPaneProps) {
+export function TerminalPane({ machine, shown, view, onView, serial, ssh, note, onClose }: TerminalPaneProps) {
   const serialTerminal = useRef<SerialTerminalHandle>(null);
   const sshTerminal = useRef<SerialTerminalHandle>(null);
   const [finding, setFinding] = useState(false);
   const [missing, setMissing] = useState(false);
   const terminal = view === "serial" ? serialTerminal : sshTerminal;
 
-  useEffect(() => terminal.current?.focus(), [terminal, ssh.channel]);
+  useEffect(() => {
+    if (shown) terminal.current?.focus();
+  }, [shown, terminal, ssh.channel]);
 
   const copy = (): void => {
     void attempt(async () => {
@@ -55,7 +59,7 @@ export function TerminalPane({ machine, view, onView, serial, ssh, note, onClose
   const words = view === "serial" ? note : ssh.note;
 
   return (
-    <section className="serial" aria-label={view === "serial" ? "Serial port" : "SSH"}>
+    <section className="serial" hidden={!shown} aria-label={view === "serial" ? "Serial port" : "SSH"}>
       <div className="row head">
         <Segments<TerminalView> label="Terminal" options={views} value={view} onChange={onView} />
         {words !== undefined && <span className="xs faint trunc">{words}</span>}
