@@ -1,6 +1,7 @@
 import RFB, { type RawChannel } from "@novnc/novnc";
 import { forwardRef, useEffect, useImperativeHandle, useRef } from "react";
 import { askAhead } from "./askAhead";
+import { closeThrough } from "./closeThrough";
 import { drawInStretches } from "./rawDecoder";
 
 /** A key of the guest's keyboard: X11 keysym and `KeyboardEvent.code`. */
@@ -70,6 +71,7 @@ export const GuestScreen = forwardRef<GuestScreenHandle, GuestScreenProps>(funct
       latest.current.onConnected?.();
     });
     let ended = false;
+    closeThrough(connection, channel, () => ended);
     connection.addEventListener("disconnect", (event) => {
       ended = true;
       const detail = (event as CustomEvent<{ clean: boolean }>).detail;
@@ -80,8 +82,7 @@ export const GuestScreen = forwardRef<GuestScreenHandle, GuestScreenProps>(funct
       resolution.disconnect();
       canvas?.removeEventListener("focus", captured);
       canvas?.removeEventListener("blur", released);
-      // noVNC complains loudly about a second end.
-      if (!ended && channel.readyState === "open") connection.disconnect();
+      channel.close();
     };
   }, [channel]);
 
