@@ -90,6 +90,11 @@ export class RetransmissionTime {
     return Math.min(this.base * 2 ** this.doublings, mostMs);
   }
 
+  /** As it was measured, smoothed; before that the first time-out. */
+  get roundTrip(): number {
+    return this.smoothed ?? firstMs;
+  }
+
   sample(ms: number): void {
     if (this.smoothed === undefined) {
       this.smoothed = ms;

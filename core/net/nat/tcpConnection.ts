@@ -438,7 +438,7 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
     const elapsed = this.stamped && segment.stampEcho !== 0 ? (this.stampNow() - segment.stampEcho) | 0 : -1;
     const plain = length === 0 && !segment.has(TcpFlag.fin);
     sender.acknowledged(acknowledged, plain, segment.window << this.sendShift, position, segment.options.sack, elapsed >= 0 && elapsed < 60_000 ? elapsed : -1, now);
-    sender.heard();
+    sender.heard(now);
     this.noteFinAcknowledged();
     if (length > 0) this.takeData(segment, position, length);
     if (segment.has(TcpFlag.fin)) {
@@ -543,7 +543,7 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
     if (this.state === "closed") return;
     const waitsForHost = this.state === "time-wait" && !this.receiver.drained;
     const next = Math.min(
-      this.sender.timerAt,
+      this.sender.dueAt,
       this.delayedAckAt,
       waitsForHost ? Infinity : this.waitAt,
       this.keepAliveAt,
@@ -567,7 +567,7 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
       return;
     }
     if (this.host?.starved) this.host.fill(this.sender);
-    if (this.state !== "time-wait" && this.sender.timerAt <= now && !this.sender.timedOut(now)) this.abort();
+    if (this.state !== "time-wait" && this.sender.dueAt <= now && !this.sender.timedOut(now)) this.abort();
     else if (this.keepAliveAt <= now) this.keepAlive();
   };
 

@@ -12,7 +12,10 @@ import { Ranges } from "./tcpRanges";
  *   acknowledged | sent       | sent once  | read from the host
  *
  * `nxt` is behind `max` only after a time-out, when everything is sent again but what the guest said it has. Losses are
- * found by duplicate ACKs (RFC 5681, 3.2) and repaired by RFC 6675 when the guest sends SACK, else by RFC 6582.
+ * found by duplicate ACKs (RFC 5681, 3.2) and repaired by RFC 6675 when the guest sends SACK, else by RFC 6582. With SACK,
+ * two things need not wait for the time-out: a segment that was sent again and is lost again is known by what was sent
+ * behind it and came; and when everything that may be sent was, and no ACK comes, the last segment is sent again as a
+ * probe, whose SACK tells of the losses before it (after RFC 8985, 7).
  */
 export interface SegmentLine {
   /** Sends `length` bytes of the stream from `position`, as one segment. */
@@ -33,6 +36,9 @@ const mostBufferedBytes = 4 * 1024 * 1024;
 /** Time-outs and unanswered probes in a row after which the guest counts as gone (RFC 9293, 3.8.3): some minutes. */
 const mostRetries = 12;
 
+/** A probe comes after two round trips, and no sooner than this. */
+const leastProbeMs = 20;
+
 const noSack: readonly (readonly [number, number])[] = [];
 
 export class TcpSender {
@@ -43,8 +49,6 @@ export class TcpSender {
   /** Behind the last byte there is; the FIN's position. */
   end = 1;
   readonly buffer: StreamBuffer;
-  /** When the retransmission or persist timer is due; Infinity when it is off. */
-  timerAt = Infinity;
   sackPermitted = false;
   /** What the guest lets us send beyond `una`. */
   private window = 0;
@@ -60,6 +64,17 @@ export class TcpSender {
   /** Behind what was sent again in this recovery, and in its rescue (RFC 6675, 5). */
   private repairedTo = 0;
   private rescued = false;
+  /** What was sent again in this recovery, oldest first, and `max` of that moment: who has got from behind it should have it. */
+  private repairs: { readonly position: number; readonly mark: number }[] = [];
+  /** When the retransmission or persist timer is due, and when the probe is; Infinity when off. */
+  private timerAt = Infinity;
+  private probeAt = Infinity;
+  /** `max` when the latest probe was sent, until that is acknowledged; 0 for none. */
+  private probedTo = 0;
+  /** Below here what is not SACKed is lost, says the probe. */
+  private probedLost = 0;
+  /** Time-outs since the guest was last heard. */
+  private silentTimeouts = 0;
   private readonly sacked = new Ranges(512);
   private readonly congestion = new Congestion(536);
   private readonly time = new RetransmissionTime();
@@ -114,6 +129,11 @@ export class TcpSender {
     return this.finished;
   }
 
+  /** When `timedOut` is to be called; Infinity for not. */
+  get dueAt(): number {
+    return Math.min(this.timerAt, this.probeAt);
+  }
+
   /** Whether everything that is to be sent was sent and acknowledged. */
   get idle(): boolean {
     return this.una === this.max && this.una >= (this.finished ? this.end + 1 : this.end);
@@ -160,9 +180,16 @@ export class TcpSender {
     if (this.recovery === "none" && this.sackPermitted && this.sacked.count > 0 && this.lostBelow() > this.una) this.beginRecovery();
   }
 
-  /** The guest is there and answers, though it takes nothing (RFC 9293, 3.8.6.1). */
-  heard(): void {
+  /** The guest is there and answers, even if it takes nothing (RFC 9293, 3.8.6.1). */
+  heard(now: number): void {
     if (this.window === 0) this.retries = 0;
+    else if (this.silentTimeouts > 1 && this.retries > 0) {
+      // It was away, and is back: the rest of a long wait is not for it.
+      this.time.settle();
+      this.retries = 0;
+      this.timerAt = now;
+    }
+    this.silentTimeouts = 0;
   }
 
   /** Sends what may be sent. `more`: there is more to be read in the host's socket, so a last short segment can wait for it. */
@@ -180,16 +207,25 @@ export class TcpSender {
       const extra = this.recovery === "none" ? Math.min(this.duplicates, duplicateThreshold - 1) * this.mss : 0;
       this.sendUpTo(this.una + Math.min(this.window, this.congestion.window + extra), more, now);
     }
-    if (this.max !== before) this.lastSentAt = now;
+    if (this.max !== before) {
+      this.lastSentAt = now;
+      this.awaitProbe(now);
+    }
     if ((silent && this.nxt > this.una) || (this.timerAt === Infinity && this.pending)) this.timerAt = now + this.time.ms;
   }
 
-  /** The timer is due. False when the guest has not answered for too long. */
+  /** A timer is due. False when the guest has not answered for too long. */
   timedOut(now: number): boolean {
     if (this.idle) {
-      this.timerAt = Infinity;
+      this.timerAt = this.probeAt = Infinity;
       return true;
     }
+    if (this.timerAt > now) {
+      this.probeTail(now);
+      return true;
+    }
+    this.probeAt = Infinity;
+    this.silentTimeouts++;
     if (this.retries >= mostRetries) return false;
     if (this.nxt === this.una) this.probe(now);
     else this.sendAllAgain();
@@ -224,7 +260,10 @@ export class TcpSender {
     this.time.settle();
     this.retries = 0;
     this.timerAt = this.max > position || this.pending ? now + this.time.ms : Infinity;
+    if (position >= this.probedTo) this.probedTo = 0;
+    while (this.repairs.length > 0 && this.repairs[0]!.position < position) this.repairs.shift();
     this.leaveOrGoOn(bytes, inUse);
+    this.awaitProbe(now);
   }
 
   private leaveOrGoOn(bytes: number, inUse: boolean): void {
@@ -257,6 +296,8 @@ export class TcpSender {
     this.retransmitNow = true;
     this.repairedTo = this.una;
     this.rescued = false;
+    this.repairs = [];
+    this.probeAt = Infinity;
     this.recovery = this.sackPermitted ? "sack" : "newreno";
     if (this.recovery === "newreno") this.congestion.inflate(duplicateThreshold * this.mss);
   }
@@ -269,11 +310,16 @@ export class TcpSender {
       // Below the ACK it is a duplicate's (RFC 2883), above `max` a lie.
       if (from > acknowledged && from >= this.una && to > from && to <= this.max && this.sacked.add(from, to)) told = true;
     }
+    if (told && this.probedTo > 0 && this.sacked.highest >= this.probedTo) this.probedLost = this.sacked.startOf(this.sacked.count - 1);
     return told;
   }
 
-  /** What is not SACKed below this position is lost (RFC 6675, 4, IsLost). */
+  /** What is not SACKed below this position is lost (RFC 6675, 4, IsLost; or by a probe). */
   private lostBelow(): number {
+    return Math.max(this.lostByCount(), this.probedLost);
+  }
+
+  private lostByCount(): number {
     let bytes = 0;
     for (let index = this.sacked.count - 1, count = 1; index >= 0; index--, count++) {
       bytes += this.sacked.endOf(index) - this.sacked.startOf(index);
@@ -297,6 +343,7 @@ export class TcpSender {
 
   /** Loss recovery with SACK (RFC 6675, 5 step C). The first hole is repaired whatever the window says. */
   private repair(more: boolean, now: number): void {
+    this.repairAgain(now);
     const lostBelow = this.lostBelow();
     let pipe = this.pipe(lostBelow);
     while (this.retransmitNow || this.congestion.window - pipe >= this.mss) {
@@ -327,7 +374,33 @@ export class TcpSender {
   private repairAt(hole: number, now: number): number {
     const sent = this.sendAgain(hole, Math.min(this.mss, this.sacked.nextStart(hole) - hole), now);
     this.repairedTo = hole + sent;
+    if (sent > 0) this.repairs.push({ position: hole, mark: this.max });
     return sent;
+  }
+
+  /** What was sent again and lost again: enough that was sent after it has come. One takes the place of one on the line. */
+  private repairAgain(now: number): void {
+    const came = this.sacked.highest - duplicateThreshold * this.mss;
+    for (let repair = this.repairs[0]; repair && repair.mark <= came; repair = this.repairs[0]) {
+      this.repairs.shift();
+      const { position } = repair;
+      if (position < this.una || this.sacked.find(position) >= 0) continue;
+      if (this.sendAgain(position, Math.min(this.mss, this.sacked.nextStart(position) - position), now) > 0) this.repairs.push({ position, mark: this.max });
+    }
+  }
+
+  /** With a single segment on its way, the guest may only be taking its time with the ACK: that is the time-out's. */
+  private awaitProbe(now: number): void {
+    const probes = this.sackPermitted && this.recovery === "none" && this.probedTo === 0 && this.nxt === this.max && this.max - this.una > this.mss;
+    this.probeAt = probes ? now + Math.max(2 * this.time.roundTrip, leastProbeMs) : Infinity;
+  }
+
+  private probeTail(now: number): void {
+    this.probeAt = Infinity;
+    if (this.recovery !== "none" || this.max <= this.una) return;
+    this.probedTo = this.max;
+    this.sendAgain(Math.max(this.una, Math.min(this.end, this.max) - this.mss), this.mss, now);
+    this.timerAt = now + this.time.ms;
   }
 
   /** Sends from a position that was sent before; returns how much of the sequence space. */
@@ -401,6 +474,8 @@ export class TcpSender {
     this.duplicates = 0;
     this.retransmitNow = false;
     this.timedPosition = -1;
+    this.repairs = [];
+    this.probedTo = this.probedLost = 0;
     this.nxt = this.una;
   }
 }

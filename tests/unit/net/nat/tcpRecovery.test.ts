@@ -36,7 +36,7 @@ describe("a lost segment", () => {
   });
 
   it("is sent again after a time that doubles, until the guest counts as gone", () => {
-    const open = tenSegments(true);
+    const open = tenSegments(false);
     let waited = 0;
     const gaps: number[] = [];
     while (open.bench.nat.connections() > 0 && waited < 3_600_000) {
@@ -56,9 +56,50 @@ describe("a lost segment", () => {
   });
 
   it("makes the sender slow down: after a time-out it begins with one segment", () => {
-    const open = tenSegments(true);
+    const open = tenSegments(false);
     let replies = open.bench.after(0);
     while (replies.length === 0) replies = open.bench.after(50);
+    expect(replies.map((reply) => open.at(reply))).toEqual([0]);
+    expect(open.send({ acknowledges: 1000 }).map((reply) => open.at(reply))).toEqual([1000, 2000]);
+  });
+
+  it("at the end of what is sent is found by a probe, before a time-out", () => {
+    const open = tenSegments(true);
+    open.send({ acknowledges: 5000 });
+    let waited = 0;
+    let replies = open.bench.after(0);
+    for (; replies.length === 0; waited += 5) replies = open.bench.after(5);
+    expect(waited).toBeLessThan(100);
+    expect(replies.map((reply) => open.at(reply))).toEqual([9000]);
+    const repaired = open.send({ acknowledges: 5000, options: { sack: [open.block(9000, 10_000)] } });
+    expect(repaired.map((reply) => open.at(reply))).toEqual([5000, 6000]);
+    expect(open.send({ acknowledges: 7000, options: { sack: [open.block(9000, 10_000)] } }).map((reply) => open.at(reply))).toEqual([7000, 8000]);
+    expect(open.send({ acknowledges: 10_000 })).toEqual([]);
+    expect(open.bench.after(1000)).toEqual([]);
+  });
+
+  it("is probed for once, and then left to the time-out", () => {
+    const open = tenSegments(true);
+    const sent: number[] = [];
+    for (let ms = 0; ms < 500; ms += 5) sent.push(...open.bench.after(5).map((reply) => open.at(reply)));
+    expect(sent).toEqual([9000, 0]);
+  });
+
+  it("that is lost again is sent again once what was sent behind it has come", () => {
+    const open = new TcpBench().connect({ mss: 1000, sackPermitted: true });
+    expect(open.hostSends(pattern(40_000))).toHaveLength(40);
+    expect(open.send({ acknowledges: 0, options: { sack: [open.block(1000, 30_000)] } }).map((reply) => open.at(reply))).toEqual([0, 39_000]);
+    const behind = open.hostSends(pattern(5000, 40_000)).map((reply) => open.at(reply));
+    expect(behind).toEqual([40_000, 41_000, 42_000, 43_000, 44_000]);
+    expect(open.send({ acknowledges: 0, options: { sack: [open.block(1000, 42_000)] } })).toEqual([]);
+    expect(open.send({ acknowledges: 0, options: { sack: [open.block(1000, 43_000)] } }).map((reply) => open.at(reply))).toEqual([0]);
+    expect(open.send({ acknowledges: 0, options: { sack: [open.block(1000, 45_000)] } })).toEqual([]);
+  });
+
+  it("is sent again at once when a guest is heard that was away for long", () => {
+    const open = tenSegments(true);
+    for (let ms = 0; ms < 60_000; ms += 10) open.bench.after(10);
+    const replies = [...open.send({ acknowledges: 0 }), ...open.bench.after(1)];
     expect(replies.map((reply) => open.at(reply))).toEqual([0]);
     expect(open.send({ acknowledges: 1000 }).map((reply) => open.at(reply))).toEqual([1000, 2000]);
   });
