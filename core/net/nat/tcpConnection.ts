@@ -278,7 +278,7 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
     return this.owner.output.writable?.(this.ends.guestAddress) ?? true;
   }
 
-  private sendAck(position = this.sender.max): void {
+  private sendAck(position = this.sender.bareAt): void {
     const { output } = this.owner;
     const fixed = tcpHeaderBytes + (this.stamped ? timestampsBytes : 0);
     const blocks = this.sender.sackPermitted && this.receiver.hasGaps ? this.receiver.sackBlocks(this.stamped ? mostSackBlocks - 1 : mostSackBlocks) : 0;

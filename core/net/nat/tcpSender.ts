@@ -129,6 +129,15 @@ export class TcpSender {
     return this.finished;
   }
 
+  /**
+   * Where a segment without data stands: behind what was sent, but not beyond the guest's window, where it would not be
+   * taken, nor its ACK (RFC 9293, 3.10.7.4, first step). A probe of a closed window is beyond it, and so may be what was
+   * sent before the guest took room back.
+   */
+  get bareAt(): number {
+    return Math.max(this.una, Math.min(this.max, this.windowAcknowledgment + this.window));
+  }
+
   /** When `timedOut` is to be called; Infinity for not. */
   get dueAt(): number {
     return Math.min(this.timerAt, this.probeAt);

@@ -190,6 +190,18 @@ describe("windows", () => {
     expect(joined(open.send({ acknowledges: 3000 }).map((reply) => reply.data))).toEqual(pattern(5000, 3000));
   });
 
+  it("of the guest that are closed are not overstepped by ACKs, which it would not heed", () => {
+    const open = new TcpBench().connect({ mss: 1000 }, 3000);
+    open.hostSends(pattern(8000));
+    open.window = 0;
+    open.send({ acknowledges: 3000 });
+    let replies = open.bench.after(0);
+    while (replies.length === 0) replies = open.bench.after(100);
+    open.send({ acknowledges: 3000, data: pattern(2000) });
+    const [reply] = open.bench.after(50);
+    expect([open.at(reply!), reply!.data.length, open.acknowledged(reply!)]).toEqual([3000, 0, 2000]);
+  });
+
   it("bound what is read from the host", () => {
     const open = new TcpBench().connect({ mss: 1000 }, 2000);
     open.hostSends(pattern(3_000_000));
