@@ -34,7 +34,7 @@ export interface NetworkingOptions {
 
 /** How long a question to the fabric may take. */
 const questionMs = 10_000;
-/** Who knocks in vain at a forward is told of once in this time. */
+/** Who knocks in vain at a forward, for the same reason, is told of once in this time. */
 const knockMs = 60_000;
 
 /**
@@ -266,11 +266,13 @@ export class Networking implements Disposable {
 
   private didRefuse(forward: string, reason: "off" | "paused" | "no-address"): void {
     const now = this.options.clock.monotonic();
-    if (now - (this.knocks.get(forward) ?? -Infinity) < knockMs) return;
+    // For another reason is news.
+    const knock = `${forward} ${reason}`;
+    if (now - (this.knocks.get(knock) ?? -Infinity) < knockMs) return;
     const [id = "", adapter = "0", , , port = ""] = forward.split(":");
     const machine = this.options.machines().find((each) => each.id === id);
     if (!machine) return;
-    this.knocks.set(forward, now);
+    this.knocks.set(knock, now);
     const why = { off: "which does not run", paused: "which is paused", "no-address": "whose guest has no address yet" }[reason];
     this.options.notify({ level: "info", message: `Somebody has connected to port ${port}, which is forwarded to adapter ${adapter} of ${machine.name}, ${why}. The connection was refused.`, machineId: id });
   }
