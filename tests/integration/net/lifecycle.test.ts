@@ -103,6 +103,10 @@ async function addressOf(name: Name, belongs: RegExp): Promise<string> {
   return found(await until(() => host.call("machine.get", { id: ids[name] }), (machine) => found(machine) !== undefined))!;
 }
 
+async function networkList(): Promise<NetworkInfo[]> {
+  return JSON.parse(await terrarium.text("network", "list", "--json")) as NetworkInfo[];
+}
+
 const orchard: Attachment = { mode: "nat-network", network: "orchard" };
 const inOrchard = /^10\.80\.0\./;
 
@@ -194,7 +198,7 @@ describe("a host service that is killed", () => {
     const downloads = async (): Promise<number[]> => (await host.call("network.flows", { of: { network: "orchard" } })).filter(({ remote, protocol }) => protocol === "tcp" && remote.port === World.ports.http).map(({ receivedBytes }) => receivedBytes);
     await until(downloads, (received) => received.length === names.length && received.every((count) => count > 1 << 18));
     const seen = async (): Promise<unknown> => ({
-      networks: await terrarium.data<NetworkInfo[]>("network", "list"),
+      networks: await networkList(),
       machines: await Promise.all(names.map(async (name) => terrarium.machine(name).then(({ state, config, network }) => ({ state, config, network })))),
       forwards: await Promise.all(names.map(async (name) => terrarium.text("forward", "list", name))),
     });
@@ -289,7 +293,7 @@ describe("a fabric", () => {
     await terrarium.text("network", "create", "desk", "--mode", "host-only", "--subnet", "192.168.77.0/24");
     for (const name of names) {
       const address = await attach(name, { mode: "host-only", network: "desk" }, /^192\.168\.77\./);
-      const { hostInterface } = (await terrarium.data<NetworkInfo[]>("network", "list")).find(({ config }) => config.name === "desk")!;
+      const { hostInterface } = (await networkList()).find(({ config }) => config.name === "desk")!;
       const mac = (await terrarium.machine(name)).config!.adapters[0]!.mac;
       await killService();
       // While no service is there the fabric may be asked by others.
@@ -332,7 +336,7 @@ describe("names", () => {
   const resolved = async (name: Name, what: string): Promise<string> => (await shell(name, `nslookup ${what} | tail -n +3`)).output;
 
   it("of the world and of each other are known to guests, by the host's resolver, which may change", async () => {
-    const addresses = { v: await addressOf("v", inOrchard), q: await addressOf("q", inOrchard) };
+    const addresses = { v: await attach("v", orchard, inOrchard), q: await attach("q", orchard, inOrchard) };
     for (const name of names) {
       expect(await resolved(name, World.name)).toContain(World.outsideAddress);
       expect(await answers(name, World.name)).toBe(true);
