@@ -2,15 +2,15 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../../core/base/clock";
-import type { MachineInfo, Notice } from "../../../core/contract/model";
-import type { Attachment, NetworkInfo } from "../../../core/contract/network";
-import { readLock } from "../../../core/machine/access";
-import { FabricClient } from "../../../core/machine/fabricClient";
-import { fabricSocketPath } from "../../../core/machine/fabricProcess";
-import { connectHost, type HostConnection } from "../../../core/server/client";
-import { CommandLine } from "../../support/commandLine";
-import { World } from "../../support/namespaces";
+import { systemClock } from "../../core/base/clock";
+import type { MachineInfo, Notice } from "../../core/contract/model";
+import type { Attachment, NetworkInfo } from "../../core/contract/network";
+import { readLock } from "../../core/machine/access";
+import { FabricClient } from "../../core/machine/fabricClient";
+import { fabricSocketPath } from "../../core/machine/fabricProcess";
+import { connectHost, type HostConnection } from "../../core/server/client";
+import { CommandLine } from "../support/commandLine";
+import { World } from "../support/namespaces";
 
 /**
  * What becomes of guests' networks when those who look after them are killed, held up or told something new: a guest on
