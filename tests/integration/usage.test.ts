@@ -11,6 +11,8 @@ const engines: EngineId[] = ["v86", "qemu"];
 describe.each(engines)("the use of a starter machine on the engine %s", (engine) => {
   let test: TestHost;
   let id: string;
+  /** When the sample was made after which `watch` looks: the first it sees tells of the time from then on. */
+  let before: number | undefined;
 
   beforeAll(async () => {
     test = await TestHost.open();
@@ -23,6 +25,7 @@ describe.each(engines)("the use of a starter machine on the engine %s", (engine)
   /** Asks as a window does, until samples made after this are as wanted; answers with those. */
   async function watch(wanted: (samples: readonly UsageSample[], report: UsageReport) => boolean): Promise<UsageSample[]> {
     const since = (await test.host.call("machine.usage", { id })).samples.at(-1)?.at;
+    before = since;
     return vi.waitFor(
       async () => {
         const report = await test.host.call("machine.usage", { id, since });
@@ -65,16 +68,17 @@ describe.each(engines)("the use of a starter machine on the engine %s", (engine)
   });
 
   it("counts every byte that is written to the disk, and read from it", async () => {
-    const written = 12 * MiB;
+    // Long enough for several samples: one alone may be told a little before or after its bytes were counted.
+    const written = 36 * MiB;
     await watch((samples) => samples.length >= 2);
-    let asked = watch((samples) => sum(samples, ({ disk }) => disk?.writtenBytes) > 0.9 * written);
-    await test.shell(id, "dd if=/dev/urandom of=/data/file bs=64k count=192 && sync");
+    let asked = watch((samples) => sum(before, samples, ({ disk }) => disk?.writtenBytes) > 0.9 * written);
+    await test.shell(id, "dd if=/dev/urandom of=/data/file bs=64k count=576 && sync");
     const writing = await asked;
-    expect(sum(writing, ({ disk }) => disk?.writtenBytes)).toBeLessThan(2 * written);
+    expect(sum(before, writing, ({ disk }) => disk?.writtenBytes)).toBeLessThan(2 * written);
     expect(highest(writing, ({ disk }) => disk?.writes)).toBeGreaterThan(0);
-    asked = watch((samples) => sum(samples, ({ disk }) => disk?.readBytes) > 0.9 * written);
+    asked = watch((samples) => sum(before, samples, ({ disk }) => disk?.readBytes) > 0.9 * written);
     await test.shell(id, "echo 3 >/proc/sys/vm/drop_caches; cat /data/file >/dev/null");
-    expect(sum(await asked, ({ disk }) => disk?.readBytes)).toBeLessThan(2 * written);
+    expect(sum(before, await asked, ({ disk }) => disk?.readBytes)).toBeLessThan(2 * written);
   });
 
   it("shows what the guest takes of its memory", async () => {
@@ -96,11 +100,11 @@ describe.each(engines)("the use of a starter machine on the engine %s", (engine)
   });
 });
 
-/** What the rates of samples that follow each other amount to. */
-function sum(samples: readonly UsageSample[], of: (sample: UsageSample) => number | undefined): number {
+/** What the rates of samples that follow each other amount to; `before` is when the sample in front of them was made. */
+function sum(before: number | undefined, samples: readonly UsageSample[], of: (sample: UsageSample) => number | undefined): number {
   let total = 0;
   for (const [index, sample] of samples.entries()) {
-    const spanMs = sample.at - (samples[index - 1]?.at ?? sample.at - usageIntervalMs);
+    const spanMs = sample.at - (samples[index - 1]?.at ?? before ?? sample.at - usageIntervalMs);
     total += ((of(sample) ?? 0) * spanMs) / 1000;
   }
   return total;
