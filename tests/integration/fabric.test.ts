@@ -1,32 +1,17 @@
-import { createHash, randomBytes } from "node:crypto";
-import { createServer, type Server } from "node:http";
-import { connect, type AddressInfo } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MachineInfo } from "../../core/contract/model";
+import { HeldDownload } from "../support/heldDownload";
 import { TestHost } from "../support/host";
 
 /** A machine with the starter guest behind NAT, and what becomes of its network. */
 describe("a starter guest behind NAT", () => {
   let test: TestHost;
-  let web: Server;
-  let webPort: number;
+  let web: HeldDownload;
   let machine: MachineInfo;
-  const large = randomBytes(4 * 1024 * 1024);
-  let onDownload = (): void => undefined;
-  let goOn = (): void => undefined;
-  let didSend = (): void => undefined;
-  const gate = new Promise<void>((resolve) => (goOn = resolve));
-  const sent = new Promise<void>((resolve) => (didSend = resolve));
 
   beforeAll(async () => {
-    web = createServer((request, response) => {
-      if (request.url !== "/large") return void response.end("from the host\n");
-      // The second half waits until nobody is there any more.
-      response.write(large.subarray(0, large.length / 2), () => onDownload());
-      void gate.then(() => response.end(large.subarray(large.length / 2), () => didSend()));
-    });
-    await new Promise<void>((resolve) => web.listen(0, "127.0.0.1", resolve));
-    webPort = (web.address() as AddressInfo).port;
+    web = await HeldDownload.open();
     test = await TestHost.open();
     machine = await test.create("natty", { adapters: [{ attachment: { mode: "nat" } }] });
     await test.start(machine.id);
@@ -44,15 +29,14 @@ describe("a starter guest behind NAT", () => {
 
   it("reaches its gateway, and the host's loopback only when that is allowed", async () => {
     expect(await test.shell(machine.id, "ping -c 1 -W 5 10.0.2.2")).toContain("1 packets received");
-    expect(await test.shell(machine.id, `wget -q -O - http://10.0.2.2:${webPort}/ 2>&1; echo $?`)).toMatch(/^wget: .*\n1$/);
+    expect(await test.shell(machine.id, `wget -q -O - http://10.0.2.2:${web.port}/ 2>&1; echo $?`)).toMatch(/^wget: .*\n1$/);
     await test.host.call("adapter.set", { id: machine.id, adapter: 0, nat: { hostLoopback: true, hostNetworks: true } });
-    expect(await test.shell(machine.id, `wget -q -O - http://10.0.2.2:${webPort}/ 2>&1; echo $?`)).toBe("from the host\n0");
+    expect(await test.shell(machine.id, `wget -q -O - http://10.0.2.2:${web.port}/ 2>&1; echo $?`)).toBe("from the host\n0");
   });
 
   it("is reached through a port forward that is added while it runs, and the port is refused when somebody has it", async () => {
-    const taken = web.address() as AddressInfo;
     const forward = { protocol: "tcp" as const, hostAddress: "127.0.0.1", guestPort: 22 };
-    await expect(test.host.call("forward.add", { id: machine.id, adapter: 0, forward: { ...forward, hostPort: taken.port } })).rejects.toMatchObject({ code: "locked" });
+    await expect(test.host.call("forward.add", { id: machine.id, adapter: 0, forward: { ...forward, hostPort: web.port } })).rejects.toMatchObject({ code: "locked" });
     expect((await test.get(machine.id)).config?.adapters[0]?.forwards).toBeUndefined();
     const hostPort = await freePort();
     const { network } = await test.host.call("forward.add", { id: machine.id, adapter: 0, forward: { ...forward, hostPort } });
@@ -64,15 +48,14 @@ describe("a starter guest behind NAT", () => {
 
   it("goes on with a download while no host service is there", async () => {
     await test.host.call("adapter.set", { id: machine.id, adapter: 0, nat: { hostLoopback: true, hostNetworks: true } });
-    const began = new Promise<void>((resolve) => (onDownload = resolve));
-    await test.shell(machine.id, `(wget -q -O /tmp/file http://10.0.2.2:${webPort}/large; sha256sum /tmp/file > /tmp/sum) >/dev/null 2>&1 & echo $!`);
-    await began;
+    await test.shell(machine.id, `(wget -q -O /tmp/file http://10.0.2.2:${web.port}/file; sha256sum /tmp/file > /tmp/sum) >/dev/null 2>&1 & echo $!`);
+    await web.isHalfway;
     await test.close();
-    goOn();
-    await sent;
+    web.release();
+    await web.isOver;
     await test.reopen();
     await test.untilAnswering(machine.id);
-    expect(await test.shell(machine.id, "for i in $(seq 100); do test -s /tmp/sum && break; usleep 100000; done; cut -d ' ' -f 1 /tmp/sum")).toBe(createHash("sha256").update(large).digest("hex"));
+    expect(await test.shell(machine.id, "for i in $(seq 100); do test -s /tmp/sum && break; usleep 100000; done; cut -d ' ' -f 1 /tmp/sum")).toBe(web.sha256);
     expect((await test.get(machine.id)).network?.[0]).toMatchObject({ connected: true, address: "10.0.2.15" });
   });
 

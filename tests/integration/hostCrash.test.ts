@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { silentLog } from "../../core/base/log";
 import { prepareDefaultState } from "../../core/machine/index";
 import { connectHost, type HostConnection } from "../../core/server/client";
+import { HeldDownload } from "../support/heldDownload";
 import { realRuntime, TestHost } from "../support/host";
 
 describe.each([
@@ -43,8 +44,11 @@ describe.each([
     subscription.dispose();
   };
 
-  it("leaves its guests running, and the next one finds everything there", async () => {
-    const { id } = await test.create("survivor", { engine });
+  it("leaves its guests running and a download through NAT going on, and the next one finds everything there", async ({ onTestFinished }) => {
+    const download = await HeldDownload.open();
+    onTestFinished(() => download.close());
+    const { id } = await test.create("survivor", { engine, adapters: [{ attachment: { mode: "nat" } }] });
+    await test.host.call("adapter.set", { id, adapter: 0, nat: { hostLoopback: true, hostNetworks: true } });
     await test.close();
     const remote = await serve();
     const { job } = await remote.call("machine.start", { id });
@@ -52,14 +56,22 @@ describe.each([
     await untilAnswering(remote, id);
     const mark = await remote.call("machine.exec", { id, command: "/bin/sh", args: ["-c", "echo in-memory > /tmp/mark; echo on-disk > /data/mark; echo said-before > /dev/ttyS0; (while :; do date +%s > /tmp/beat.new; mv /tmp/beat.new /tmp/beat; usleep 200000; done) >/dev/null 2>&1 & cat /proc/sys/kernel/random/boot_id"] });
     expect(mark.exitCode).toBe(0);
+    const wget = `until ip route | grep -q default; do usleep 50000; done; wget -q -O /tmp/file http://10.0.2.2:${download.port}/file; sha256sum /tmp/file > /tmp/sum.new; mv /tmp/sum.new /tmp/sum`;
+    expect((await remote.call("machine.exec", { id, command: "/bin/sh", args: ["-c", `(${wget}) >/dev/null 2>&1 &`] })).exitCode).toBe(0);
+    await download.isHalfway;
     const gone = once(child as ChildProcess, "exit");
     child?.kill("SIGKILL");
     await gone;
     remote.close();
+    // Nobody is there but the fabric and the guest's machine.
+    download.release();
+    await download.isOver;
 
     await test.reopen();
     expect(await test.get(id)).toMatchObject({ state: "running", startedFrom: from });
     await test.untilAnswering(id);
+    await test.until(id, ({ network }) => network?.[0]?.connected === true && network[0].address === "10.0.2.15");
+    expect(await test.shell(id, "until cut -d ' ' -f 1 /tmp/sum; do usleep 50000; done 2>/dev/null")).toBe(download.sha256);
     expect(await test.shell(id, "cat /proc/sys/kernel/random/boot_id /tmp/mark /data/mark")).toBe(`${mark.stdout.trim()}\nin-memory\non-disk`);
     const beat = Number(await test.shell(id, "cat /tmp/beat")) * 1000;
     expect(Math.abs(Date.now() - beat)).toBeLessThan(60_000);
