@@ -54,7 +54,7 @@ export class Talker {
 
 /** What one end of a transfer says of it. */
 export interface TransferEnd {
-  readonly sent: { readonly bytes: number; readonly sha256: string };
+  readonly sent: { readonly bytes: number; readonly sha256: string; readonly error?: string };
   readonly got: { readonly bytes: number; readonly sha256: string; readonly error?: string };
 }
 

@@ -34,13 +34,15 @@ function* stream(count, seed) {
 
 async function send(socket, count, seed) {
   const hash = createHash("sha256");
+  let sent = 0;
   for (const bytes of stream(count, seed)) {
     hash.update(bytes);
     if (!socket.write(bytes)) await drained(socket);
     if (socket.destroyed) break;
+    sent += bytes.length;
   }
   socket.end();
-  return { bytes: count, sha256: hash.digest("hex") };
+  return { bytes: sent, sha256: hash.digest("hex"), ...(socket.errored ? { error: socket.errored.code ?? String(socket.errored) } : {}) };
 }
 
 function drained(socket) {
