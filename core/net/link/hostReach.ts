@@ -12,6 +12,9 @@ import { EtherType, ethernetHeaderBytes, writeEthernet } from "../wire/ethernet"
  * Which addresses the guests have is learned from what they say, and they may say anything. So a route is made only for an
  * address of the card's own subnets that is neither the host's, nor one its routes go through, nor one that somebody on the
  * wire uses; and there are only so many. Addresses nobody answers for any more are forgotten.
+ *
+ * A route takes a moment. Until it is there the host would answer by its card, where no guest hears it: so what the guest
+ * asked is held back that long, both who the host is and what it sends to the host.
  */
 
 /** An address of the host on the card. */
@@ -26,8 +29,22 @@ export interface GuestRoutes {
   remove(address: Ipv4Address, source: Ipv4Address): void;
 }
 
+/** Where frames go that were held back, or are made here. */
+export interface ReachOutlets {
+  /** Sends one frame to the guests. It may be called from within the call that a frame of a guest came in with. */
+  toGuests(frame: Uint8Array): void;
+  /** Sends one frame of a guest to the host. */
+  toHost(frame: Uint8Array): void;
+  /** A frame was not held back, as too many are. */
+  full(): void;
+}
+
 export const maxRoutes = 256;
 export const maxRoutesOfOneGuest = 16;
+/** What is held back of one address, frames: first words, not a transfer. */
+export const maxHeldFrames = 32;
+/** What is held back of all of them together, bytes. */
+const maxHeldBytes = 1 << 20;
 const maxWireAddresses = 4096;
 /** For how long an address that was seen on the wire is not a guest's, milliseconds. */
 export const wireClaimMs = 300_000;
@@ -35,8 +52,15 @@ export const wireClaimMs = 300_000;
 export const askMs = 30_000;
 const asksInVain = 3;
 
+interface Held {
+  readonly frame: Uint8Array;
+  readonly to: "host" | "guests";
+}
+
 interface Guest {
   mac: MacNumber;
+  /** What is held back; undefined when the route is there. */
+  held: Held[] | undefined;
   readonly source: Ipv4Address;
   /** When it was heard last, on the clock. */
   heardAt: number;
@@ -54,17 +78,15 @@ export class HostReach implements Disposable {
   /** The source of the frame before: most frames are of the same guest. */
   private lastMac: MacNumber = 0;
   private lastAddress: Ipv4Address = 0;
+  private heldBytes = 0;
   private timer: Disposable | undefined;
   private disposed = false;
 
-  /**
-   * @param mac of the TAP
-   * @param toGuests sends one frame to the guests
-   */
+  /** @param mac of the TAP */
   constructor(
     private readonly mac: MacNumber,
     private readonly routes: GuestRoutes,
-    private readonly toGuests: (frame: Uint8Array) => void,
+    private readonly outlets: ReachOutlets,
     private readonly clock: Clock,
   ) {}
 
@@ -83,26 +105,28 @@ export class HostReach implements Disposable {
   }
 
   /**
-   * Looks at a frame of a guest. Returns the answer when it asks by ARP where an address of the host is: that question is
-   * then for nobody else.
+   * Looks at a frame of a guest, `toHost` when it is addressed to the host. Returns whether it is done with: it asked by ARP
+   * where an address of the host is, or is held back.
    */
-  fromGuest(bytes: Uint8Array, at: number, end: number): Uint8Array | undefined {
-    if (this.addresses.length === 0) return undefined;
+  fromGuest(bytes: Uint8Array, at: number, end: number, toHost: boolean): boolean {
+    if (this.addresses.length === 0) return false;
     const type = read16(bytes, at + 12);
     if (type === EtherType.arp) return this.arpFromGuest(bytes, at, end);
-    if (type === EtherType.ipv4 && end - at >= ethernetHeaderBytes + 20) {
-      const address = read32(bytes, at + ethernetHeaderBytes + 12);
-      const mac = readMac(bytes, at + 6);
-      if (address !== this.lastAddress || mac !== this.lastMac) {
-        this.lastAddress = address;
-        this.lastMac = mac;
-        this.claim(address, mac);
-      } else {
-        const guest = this.guests.get(address);
-        if (guest) this.heard(guest);
-      }
+    if (type !== EtherType.ipv4 || end - at < ethernetHeaderBytes + 20) return false;
+    const address = read32(bytes, at + ethernetHeaderBytes + 12);
+    const mac = readMac(bytes, at + 6);
+    if (address !== this.lastAddress || mac !== this.lastMac) {
+      this.lastAddress = address;
+      this.lastMac = mac;
+      this.claim(address, mac);
     }
-    return undefined;
+    const guest = this.guests.get(address);
+    if (!guest) return false;
+    this.heard(guest);
+    if (!guest.held || !toHost) return false;
+    // The caller's bytes are reused after the call.
+    this.hold(guest.held, Uint8Array.prototype.slice.call(bytes, at, end), "host");
+    return true;
   }
 
   /** Looks at a frame from the wire: an address that is used there is no guest's. */
@@ -130,13 +154,34 @@ export class HostReach implements Disposable {
     for (const [address, guest] of this.guests) this.forget(address, guest);
   }
 
-  private arpFromGuest(bytes: Uint8Array, at: number, end: number): Uint8Array | undefined {
+  private arpFromGuest(bytes: Uint8Array, at: number, end: number): boolean {
     const arp = readArp(bytes, at + ethernetHeaderBytes, end);
-    if (!arp) return undefined;
+    if (!arp) return false;
     // A probe has no sender yet (RFC 5227, 1.1).
     if (arp.senderAddress !== anyIpv4) this.claim(arp.senderAddress, arp.senderMac);
-    if (arp.operation !== ArpOperation.request || !this.isHosts(arp.targetAddress)) return undefined;
-    return arpFrame(arp.senderMac, this.mac, { operation: ArpOperation.reply, senderMac: this.mac, senderAddress: arp.targetAddress, targetMac: arp.senderMac, targetAddress: arp.senderAddress });
+    if (arp.operation !== ArpOperation.request || !this.isHosts(arp.targetAddress)) return false;
+    const answer = arpFrame(arp.senderMac, this.mac, { operation: ArpOperation.reply, senderMac: this.mac, senderAddress: arp.targetAddress, targetMac: arp.senderMac, targetAddress: arp.senderAddress });
+    const held = this.guests.get(arp.senderAddress)?.held;
+    if (held) this.hold(held, answer, "guests");
+    else this.outlets.toGuests(answer);
+    return true;
+  }
+
+  private hold(held: Held[], frame: Uint8Array, to: Held["to"]): void {
+    if (held.length >= maxHeldFrames || this.heldBytes + frame.length > maxHeldBytes) return this.outlets.full();
+    this.heldBytes += frame.length;
+    held.push({ frame, to });
+  }
+
+  private letOn(guest: Guest): void {
+    const held = guest.held ?? [];
+    guest.held = undefined;
+    for (const { frame, to } of held) {
+      this.heldBytes -= frame.length;
+      if (this.disposed) continue;
+      if (to === "host") this.outlets.toHost(frame);
+      else this.outlets.toGuests(frame);
+    }
   }
 
   private isHosts(address: Ipv4Address): boolean {
@@ -154,14 +199,14 @@ export class HostReach implements Disposable {
     let ofThisGuest = 0;
     for (const other of this.guests.values()) if (other.mac === mac) ofThisGuest++;
     if (ofThisGuest >= maxRoutesOfOneGuest) return;
-    const entry = { mac, source, heardAt: this.clock.monotonic(), asked: 0 };
+    const entry: Guest = { mac, held: [], source, heardAt: this.clock.monotonic(), asked: 0 };
     this.guests.set(address, entry);
-    this.routes.add(address, source).then(
-      (made) => {
-        if (!made && this.guests.get(address) === entry) this.drop(address);
-      },
-      () => this.drop(address),
-    );
+    const settled = (made: boolean): void => {
+      if (!made && this.guests.get(address) === entry) this.drop(address);
+      // Without a route too: the host may want what needs no answer.
+      this.letOn(entry);
+    };
+    this.routes.add(address, source).then(settled, () => settled(false));
     this.watchOver();
   }
 
@@ -214,7 +259,7 @@ export class HostReach implements Disposable {
         continue;
       }
       guest.asked++;
-      this.toGuests(arpFrame(guest.mac, this.mac, { operation: ArpOperation.request, senderMac: this.mac, senderAddress: guest.source, targetMac: 0, targetAddress: address }));
+      this.outlets.toGuests(arpFrame(guest.mac, this.mac, { operation: ArpOperation.request, senderMac: this.mac, senderAddress: guest.source, targetMac: 0, targetAddress: address }));
     }
   }
 }

@@ -1,7 +1,7 @@
 import { Emitter } from "../../base/emitter";
 import { toDisposable, type Disposable } from "../../base/disposable";
 import { toErrorData, TerrariumError, type ErrorData } from "../../contract/errors";
-import { newCounters, type FramePort, type FrameSink } from "../port";
+import { countDrop, newCounters, type FramePort, type FrameSink } from "../port";
 import { formatIpv4, formatMac, isGroupMac, read16, read32, readMac, type MacNumber } from "../wire/addresses";
 import { EtherType } from "../wire/ethernet";
 import { CardSocket } from "./cardSocket";
@@ -100,7 +100,7 @@ export class BridgedPort implements FramePort {
     this.sink = sink;
   }
 
-  /** Frames of guests, each to the wire, to the host, or answered here; as runs, as far as they go the same way. */
+  /** Frames of guests, each to the wire, to the host, or kept here; as runs, as far as they go the same way. */
   frames(bytes: Uint8Array, at: number, end: number): void {
     const { wire, reach } = this;
     if (!wire) return;
@@ -109,16 +109,14 @@ export class BridgedPort implements FramePort {
     for (let next = at; next < end; ) {
       const frame = next + headerBytes;
       const frameEnd = frame + read32(bytes, next);
-      const answer = reach.fromGuest(bytes, frame, frameEnd);
       const destination = readMac(bytes, frame);
       const toHost = destination === this.end.mac || destination === this.cardMac;
-      if (answer || toHost) {
+      const done = reach.fromGuest(bytes, frame, frameEnd, toHost);
+      if (done || toHost) {
         if (runStart < next) wire.frames(bytes, runStart, next);
         runStart = frameEnd;
         // The host's stack takes only what is addressed to the interface it comes in at.
-        if (toHost) this.tap.send(bytes, frame, frameEnd, this.end.mac);
-        // Not from within the call that the question came in with: the switch is at work.
-        if (answer) this.around.io.reactor.atTurnEnd(() => this.toGuests(answer));
+        if (!done) this.tap.send(bytes, frame, frameEnd, this.end.mac);
       }
       next = frameEnd;
     }
@@ -235,7 +233,12 @@ export class BridgedPort implements FramePort {
           ask(address, source, false).catch((error: unknown) => io.log.warn(`${this.card}: the route to ${formatIpv4(address)} stays: ${toErrorData(error).message}`));
         },
       },
-      (frame) => this.toGuests(frame),
+      {
+        // Not from within the call that a question came in with: the switch is at work.
+        toGuests: (frame) => io.reactor.atTurnEnd(() => this.toGuests(frame)),
+        toHost: (frame) => tap.send(frame, 0, frame.length, this.end.mac),
+        full: () => countDrop(this.counters, "queue-full"),
+      },
       io.reactor,
     );
     this.updateReach();
