@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { TerrariumError } from "../../contract/errors";
+import { steadyMemory } from "../memory";
 
 /*
  * The calls of the Linux kernel that interfaces of the host need and the runtime does not offer, over koffi. What they
@@ -46,17 +47,12 @@ export function errnoName(result: number): string {
   return errnoNames[-result] ?? `error ${-result}`;
 }
 
-/** Memory with an address. A WebAssembly memory is used because it is never moved or compacted. */
+/** Memory with an address. */
 export interface NativeMemory {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly address: number;
 }
-
-const wasmPage = 65_536;
-
-/** The types of the runtime's own are those of browsers. */
-const { WebAssembly: wasm } = globalThis as unknown as { WebAssembly: { Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer } } };
 
 /** The part of koffi that is used. */
 interface Koffi {
@@ -118,8 +114,7 @@ export function loadKernelCalls(platform: NodeJS.Platform = process.platform): K
     epollWaitAside: (epoll, events, count, done) => epollWait.async(epoll, events, count, -1, (error, result) => done(error === null ? result : -1)),
     eventDescriptor: () => eventfd(0, 0o2004000),
     memory(bytes) {
-      const pages = Math.ceil(bytes / wasmPage);
-      const { buffer } = new wasm.Memory({ initial: pages, maximum: pages });
+      const buffer = steadyMemory(bytes);
       const whole = new Uint8Array(buffer);
       return { bytes: whole, view: new DataView(buffer), address: Number(koffi.address(whole)) };
     },

@@ -12,7 +12,7 @@ export class BatchOutput implements IpOutput {
   readonly maxPayload: number;
   buffer: Uint8Array;
 
-  private readonly batch = new Uint8Array(batchBytes);
+  private batch: Uint8Array;
   private used = 0;
   private awaitingEnd = false;
   private identification = 0;
@@ -37,6 +37,7 @@ export class BatchOutput implements IpOutput {
     },
   ) {
     this.maxPayload = mtu - ipv4HeaderBytes;
+    this.batch = reactor.allocate(batchBytes);
     this.buffer = this.batch;
   }
 
@@ -98,6 +99,15 @@ export class BatchOutput implements IpOutput {
     if (used === 0) return;
     this.used = 0;
     this.around.send(this.batch, 0, used);
+  }
+
+  /** Gives its memory back. What somebody still writes goes nowhere. */
+  dispose(): void {
+    const { batch } = this;
+    this.used = 0;
+    this.batch = this.buffer = new Uint8Array(batchBytes);
+    // Not before this turn's end: it may be lying in it what brought this about.
+    this.reactor.atTurnEnd(() => this.reactor.release(batch));
   }
 
   /** RFC 791, 3.2: all pieces but the last are multiples of eight bytes. */

@@ -110,6 +110,7 @@ export class Station implements FramePort {
 
   dispose(): void {
     this.neighbours.dispose();
+    this.output.dispose();
     this.sink = undefined;
     this.handler = undefined;
   }

@@ -26,7 +26,7 @@ export interface TcpNatAround {
   readonly log: Log;
   /** Tells a guest by ICMP that its SYN was not delivered: `code` is one of `Unreachable`. Without this, it gets a reset. */
   readonly unreachable?: (lost: LostSyn, code: number) => void;
-  /** Memory, shared by all that are given the same one. */
+  /** Memory, shared by all that are given the same one; without it, there is one for this. */
   readonly pool?: ChunkPool;
   /** A random unsigned 32-bit number: for sequence numbers, which must not be guessed (RFC 6528). */
   readonly random?: () => number;
@@ -83,6 +83,7 @@ const dynamicPorts = 65_536 - firstDynamicPort;
 export class TcpNat implements Disposable {
   private readonly limits: TcpLimits;
   private readonly owner: TcpOwner;
+  private readonly pool: ChunkPool;
   private readonly random: () => number;
   private readonly table: TcpTable<TcpConnection>;
   private readonly all = new Map<number, TcpConnection>();
@@ -100,6 +101,7 @@ export class TcpNat implements Disposable {
     this.limits = { ...defaultLimits, ...around.limits };
     this.random = around.random ?? (() => read32(randomBytes(4), 0));
     this.table = new TcpTable(this.random());
+    this.pool = around.pool ?? new ChunkPool(around.reactor);
     this.owner = this.ownerOfConnections();
   }
 
@@ -172,6 +174,7 @@ export class TcpNat implements Disposable {
     this.openTurn();
     for (const connection of [...this.all.values()]) connection.abort();
     this.disposed = true;
+    if (this.pool !== this.around.pool) this.around.reactor.atTurnEnd(() => this.pool.dispose());
   }
 
   private open(ends: TcpEnds, segment: ArrivedSegment): void {
@@ -253,7 +256,7 @@ export class TcpNat implements Disposable {
     return {
       reactor: this.around.reactor,
       output: this.around.output,
-      pool: this.around.pool ?? new ChunkPool(),
+      pool: this.pool,
       mss: Math.min(this.around.mtu - ipv4HeaderBytes - tcpHeaderBytes, 65_535),
       keepAlive: this.limits.keepAlive,
       get turnTime() {

@@ -1,3 +1,5 @@
+import type { Reactor } from "../reactor";
+
 /**
  * Memory for bytes on their way, in pieces of one size that are taken when there is something to keep and given back when
  * there is not: a thousand connections that are silent hold none.
@@ -8,18 +10,20 @@ export const chunkBytes = 32_768;
 const pressedShare = 0.5;
 
 export class ChunkPool {
+  /** Pieces of the loop's own memory, which are kept: of all there are, and of those nobody has. */
+  private readonly kept = new Set<Uint8Array>();
   private readonly free: Uint8Array[] = [];
   private used = 0;
 
   /**
+   * @param memory where pieces come from that are kept when nobody needs them
    * @param limitBytes what all connections together may hold
-   * @param keepBytes how much of it stays allocated when nobody needs it
-   * @param allocate where the pieces come from; an event loop of our own puts them where the kernel finds them
+   * @param keepBytes how much of it is kept; what a rare burst needs beyond it is the garbage collector's afterwards
    */
   constructor(
+    private readonly memory: Pick<Reactor, "allocate" | "release">,
     private readonly limitBytes = 256 * 1024 * 1024,
-    private readonly keepBytes = 8 * 1024 * 1024,
-    private readonly allocate: () => Uint8Array = () => new Uint8Array(chunkBytes),
+    private readonly keepBytes = 16 * 1024 * 1024,
   ) {}
 
   /** How much is held by connections, bytes. */
@@ -35,12 +39,26 @@ export class ChunkPool {
   take(): Uint8Array | undefined {
     if ((this.used + 1) * chunkBytes > this.limitBytes) return undefined;
     this.used++;
-    return this.free.pop() ?? this.allocate();
+    return this.free.pop() ?? this.make();
   }
 
   give(chunk: Uint8Array): void {
     this.used--;
-    if (this.free.length * chunkBytes < this.keepBytes) this.free.push(chunk);
+    if (this.kept.has(chunk)) this.free.push(chunk);
+  }
+
+  /** Gives everything back, once no connection has anything. */
+  dispose(): void {
+    for (const chunk of this.kept) this.memory.release(chunk);
+    this.kept.clear();
+    this.free.length = 0;
+  }
+
+  private make(): Uint8Array {
+    if ((this.kept.size + 1) * chunkBytes > this.keepBytes) return new Uint8Array(chunkBytes);
+    const chunk = this.memory.allocate(chunkBytes);
+    this.kept.add(chunk);
+    return chunk;
   }
 }
 

@@ -1,10 +1,16 @@
 import type { Ipv4Address } from "./addresses";
+import { mostSummedBytes, sumIn, type SumOfWords, type WasmMemory } from "./vectorSum";
 
 /** Below this many bytes finding the view of words costs more than adding words saves. */
 const shortBytes = 128;
 
-/** So many bytes' words add up to less than 2^32. */
-const longestRun = 0x1_0000;
+const sums = new WeakMap<ArrayBufferLike, SumOfWords>();
+
+/** Has what lies in this memory added by vector instructions from now on, where there are any. It must never grow. */
+export function addByVectorsIn(memory: WasmMemory): void {
+  const sum = sumIn(memory);
+  if (sum) sums.set(memory.buffer, sum);
+}
 
 const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
@@ -15,7 +21,11 @@ const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 export function addBytes(bytes: Uint8Array, at: number, end: number, sum = 0): number {
   if (end - at < shortBytes) return addByBytes(bytes, at, end, sum);
   let total = sum;
-  for (let from = at; from < end; from += longestRun) total += addByWords(bytes, from, Math.min(end, from + longestRun));
+  const { sum: add, words } = placeOf(bytes.buffer);
+  for (let from = at; from < end; from += mostSummedBytes) {
+    const to = Math.min(end, from + mostSummedBytes);
+    total += add ? exchanged(add(bytes.byteOffset + from, bytes.byteOffset + to)) : addByWords(bytes, words, from, to);
+  }
   return total;
 }
 
@@ -33,8 +43,7 @@ function addByBytes(bytes: Uint8Array, at: number, end: number, sum: number): nu
  * alone, and the words are those of the sum with their bytes exchanged, as are the words of a little-endian machine; two
  * exchanges are none, and one is made good at the end (RFC 1071, 2 (B)).
  */
-function addByWords(bytes: Uint8Array, at: number, end: number): number {
-  const words = wordsOf(bytes.buffer);
+function addByWords(bytes: Uint8Array, words: Uint16Array, at: number, end: number): number {
   const odd = (bytes.byteOffset + at) & 1;
   const from = at + odd;
   let index = (bytes.byteOffset + from) >>> 1;
@@ -65,16 +74,23 @@ function exchanged(sum: number): number {
   return ((folded & 0xff) << 8) | (folded >>> 8);
 }
 
-// Frames come from one buffer and go into another, turn after turn; making a view for each would cost more than adding.
-let recent: { buffer: ArrayBufferLike; words: Uint16Array } | undefined;
-let earlier: typeof recent;
+/** What is known of a buffer: a view of its words, and who adds them by vectors. */
+interface Place {
+  readonly buffer: ArrayBufferLike;
+  readonly words: Uint16Array;
+  readonly sum: SumOfWords | undefined;
+}
 
-function wordsOf(buffer: ArrayBufferLike): Uint16Array {
-  if (recent?.buffer === buffer) return recent.words;
-  const found = earlier?.buffer === buffer ? earlier : { buffer, words: new Uint16Array(buffer, 0, buffer.byteLength >>> 1) };
+// Frames come from one buffer and go into another, turn after turn; making a view for each would cost more than adding.
+let recent: Place | undefined;
+let earlier: Place | undefined;
+
+function placeOf(buffer: ArrayBufferLike): Place {
+  if (recent?.buffer === buffer) return recent;
+  const found = earlier?.buffer === buffer ? earlier : { buffer, words: new Uint16Array(buffer, 0, buffer.byteLength >>> 1), sum: sums.get(buffer) };
   earlier = recent;
   recent = found;
-  return found.words;
+  return found;
 }
 
 /** The sum over the pseudo-header of TCP (RFC 9293, 3.1) and UDP (RFC 768): `length` is that of header and data. */

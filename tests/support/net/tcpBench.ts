@@ -37,7 +37,7 @@ export function flagsOf(names: string): number {
 export class TcpBench {
   readonly reactor = new ManualReactor();
   readonly sockets = new MemorySockets();
-  readonly pool = new ChunkPool();
+  readonly pool = new ChunkPool(this.reactor);
   readonly output: CapturedOutput;
   readonly nat: TcpNat;
   readonly unreachable: { lost: LostSyn; code: number }[] = [];
