@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { steadyMemory } from "../../../../core/net/memory";
 import { addBytes, checksum, finish, pseudoHeaderSum } from "../../../../core/net/wire/checksum";
+import { mostSummedBytes, sumIn } from "../../../../core/net/wire/vectorSum";
 
 /** RFC 1071 as it stands there, with nothing made faster. */
 function plain(bytes: Uint8Array): number {
@@ -18,6 +20,43 @@ function placed(part: Uint8Array, viewAt: number, at: number): Uint8Array {
   view.set(part, at);
   return view;
 }
+
+/** Where vector instructions add. */
+const steady = new Uint8Array(steadyMemory(300_000));
+
+function inSteadyMemory(part: Uint8Array, at: number): Uint8Array {
+  steady.fill(0xee, 0, at + part.length + 80);
+  steady.set(part, at);
+  return steady;
+}
+
+describe("the Internet checksum by vector instructions", () => {
+  it("is there in the runtimes that Terrarium runs on", () => {
+    const runtime = (globalThis as unknown as { WebAssembly: { Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer } } }).WebAssembly;
+    const memory = new runtime.Memory({ initial: 1, maximum: 1 });
+    new Uint8Array(memory.buffer).fill(0xff);
+    expect(sumIn(memory)?.(0, mostSummedBytes)).toBe((mostSummedBytes / 2) * 0xffff);
+  });
+
+  it("is right for every length and every alignment", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 1600, size: "max" }), fc.nat({ max: 70 }), (part, at) => {
+        expect(checksum(inSteadyMemory(part, at), at, at + part.length)).toBe(plain(part));
+      }),
+    );
+    for (let length = 120; length < 400; length++) {
+      const part = Uint8Array.from({ length }, (_, index) => (index * 199 + length) & 255);
+      for (const at of [0, 1]) expect(checksum(inSteadyMemory(part, at), at, at + length)).toBe(plain(part));
+    }
+  });
+
+  it("does not overflow over the longest packets, and longer", () => {
+    for (const length of [65_535, 65_550, 0x1_0000, 0x1_0001, 200_001]) {
+      const part = new Uint8Array(length).fill(0xff);
+      for (const at of [0, 1]) expect(checksum(inSteadyMemory(part, at), at, at + length)).toBe(plain(part));
+    }
+  });
+});
 
 describe("the Internet checksum", () => {
   it("is that of RFC 1071's own example", () => {
