@@ -38,7 +38,7 @@ function start(): void {
     const windows = new Windows(join(__dirname, "preload.cjs"), preferences);
     const closing = new Closing(host, windows, preferences, { startHeadless: () => startHeadless(home, runtime), quit: () => app.quit() }, log);
 
-    const terminals = new Terminals({ home, userData: app.getPath("userData"), env: process.env, ask: (name, input) => host.ask(name, input), spawn: spawnPty });
+    const terminals = new Terminals({ home, env: process.env, ask: (name, input) => host.ask(name, input), spawn: spawnPty });
     answerPages({ host, windows, preferences, closing, terminals, log });
     followHost(host, windows, preferences);
     windows.openMain().once("ready-to-show", () => showTray(host, { openMain: () => windows.openMain(), openConsole: ({ id, name }) => windows.openConsole(id, name), quit: () => app.quit() }, log));

@@ -1,5 +1,6 @@
 import { access, constants } from "node:fs/promises";
 import { delimiter, join } from "node:path";
+import { hostKeyAlias } from "../core/contract/sshRoute";
 
 /* The host's own ssh, and what it is told. */
 
@@ -12,16 +13,16 @@ export interface SshLogin {
   readonly key: string | undefined;
   /** The file with the host key of this machine. */
   readonly knownHosts: string;
+  /** The file says which key the machine has, because Terrarium gave it that. Else its key is taken the first time, and has to be the same ever after. */
+  readonly keyIsKnown: boolean;
 }
 
-export function sshArguments({ machineId, user, address, port, key, knownHosts }: SshLogin): string[] {
+export function sshArguments({ machineId, user, address, port, key, knownHosts, keyIsKnown }: SshLogin): string[] {
   const options = [
     `UserKnownHostsFile=${quoted(knownHosts)}`,
     "GlobalKnownHostsFile=none",
-    // A machine's key is taken the first time, and has to be the same ever after. It is known by the machine and not by
-    // the port of this computer, which may lead to another machine tomorrow.
-    "StrictHostKeyChecking=accept-new",
-    `HostKeyAlias=terrarium-${machineId}`,
+    `StrictHostKeyChecking=${keyIsKnown ? "yes" : "accept-new"}`,
+    `HostKeyAlias=${hostKeyAlias(machineId)}`,
     "CheckHostIP=no",
     "ConnectTimeout=10",
     "ConnectionAttempts=3",

@@ -1,4 +1,4 @@
-import type { MachineInfo } from "./model";
+import type { MachineConfig, MachineInfo } from "./model";
 import type { PortForward } from "./network";
 
 /** How a guest's port 22 is reached from this computer, and who logs in. */
@@ -12,12 +12,24 @@ export type SshRoute =
 
 export const sshPort = 22;
 
+/** Where a machine's host key is known, in its folder. */
+export const knownHostsFile = "ssh/known_hosts";
+
+/** What a machine is called there: it is known by what it is, and not by a port of this computer, which may lead to another machine tomorrow. */
+export function hostKeyAlias(machineId: string): string {
+  return `terrarium-${machineId}`;
+}
+
+/** Who logs in to a guest; undefined where only the person knows. */
+export function guestUser(config: MachineConfig | undefined): string | undefined {
+  return config?.boot.kind === "starter" ? "root" : config?.login?.user;
+}
+
 /** The way to a running guest by ssh, or why there is none and what to do. `user` is undefined where only the person knows. */
 export function sshRoute(machine: Pick<MachineInfo, "state" | "config" | "network" | "guest" | "name">): SshRoute | { readonly refused: string; readonly remedy: string } {
   const { config, state } = machine;
   if (state !== "running" || config === undefined) return { refused: `${machine.name} is not running.`, remedy: state === "paused" ? "Resume it first." : "Start it first." };
-  const starter = config.boot.kind === "starter";
-  const who = { user: starter ? "root" : config.login?.user, starter };
+  const who = { user: guestUser(config), starter: config.boot.kind === "starter" };
   const connected = config.adapters.map((adapter, index) => ({ adapter, index, status: machine.network?.find((other) => other.adapter === index) })).filter(({ adapter }) => adapter.plugged);
   const behindNat = connected.filter(({ adapter: { attachment } }) => attachment.mode === "nat" || attachment.mode === "nat-network");
   for (const { adapter, status } of behindNat) {

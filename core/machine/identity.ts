@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { MachineConfig } from "../contract/model";
+import { hostKeyAlias, knownHostsFile } from "../contract/sshRoute";
 import { topLayer } from "../engine/engine";
 import { isMissing } from "../storage/fileErrors";
 import { writeFileAtomically } from "../storage/atomicFile";
-import { authorizedKeysLine, dropbearHostKey, generateEd25519, openSshPrivateKey, parseDropbearHostKey, type Ed25519Key } from "./sshKeys";
+import { authorizedKeysLine, dropbearHostKey, generateEd25519, knownHostsLine, openSshPrivateKey, parseDropbearHostKey, type Ed25519Key } from "./sshKeys";
 
 /**
  * What tells a guest from every other: machines that come from one pre-booted state are one guest until they get this.
@@ -51,13 +52,15 @@ export function machineIdFor(id: string): string {
   return createHash("sha256").update(`terrarium machine-id ${id}`).digest("hex").slice(0, 32);
 }
 
-/** Collects the identity of a machine. The host key is made once and kept in the machine's folder. */
+/** Collects the identity of a machine. The host key is made once and kept in the machine's folder, and its public half where ssh looks for it. */
 export async function guestIdentity(config: MachineConfig, folder: string, authorizedKeys: readonly string[]): Promise<GuestIdentity> {
+  const key = await hostKey(folder, config.id);
+  await makeKnown(key, folder, config.id);
   return {
     hostname: hostnameFor(config.name, config.id),
     machineId: machineIdFor(config.id),
     seed: randomBytes(64),
-    hostKey: dropbearHostKey(await hostKey(folder, config.id)),
+    hostKey: dropbearHostKey(key),
     authorizedKeys,
     macs: config.adapters.map((adapter) => adapter.mac),
     blankDisk: await isBlank(config, folder),
@@ -92,6 +95,19 @@ async function hostKey(folder: string, id: string): Promise<Ed25519Key> {
   await mkdir(join(folder, "seed"), { recursive: true, mode: 0o700 });
   await writeFileAtomically(path, dropbearHostKey(key), { mode: 0o600 });
   return key;
+}
+
+/** Lets ssh know the key before it first meets it. */
+async function makeKnown(key: Ed25519Key, folder: string, id: string): Promise<void> {
+  const path = join(folder, knownHostsFile);
+  const line = `${knownHostsLine(key, hostKeyAlias(id))}\n`;
+  try {
+    if ((await readFile(path, "utf8")) === line) return;
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await writeFileAtomically(path, line, { mode: 0o600 });
 }
 
 /**

@@ -42,6 +42,11 @@ export function authorizedKeysLine(key: Pick<Ed25519Key, "public">, comment: str
   return `${keyType} ${publicKeyBlob(key).toString("base64")} ${comment}`;
 }
 
+/** One line of `known_hosts` (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). */
+export function knownHostsLine(key: Pick<Ed25519Key, "public">, host: string): string {
+  return `${host} ${keyType} ${publicKeyBlob(key).toString("base64")}`;
+}
+
 /** `SHA256:…`, as ssh shows it. */
 export function fingerprint(key: Pick<Ed25519Key, "public">): string {
   return `SHA256:${createHash("sha256").update(publicKeyBlob(key)).digest("base64").replace(/=+$/, "")}`;

@@ -9,7 +9,9 @@ export function SshCover({ ssh }: { ssh: Ssh }) {
   const [user, setUser] = useState("");
   if (ssh.state === "connecting" || ssh.state === "connected") return null;
   const asked = ssh.user === undefined;
-  const refused = !asked ? undefined : user.trim() === "" ? "Say who logs in first." : sshUser.safeParse(user.trim()).success ? undefined : "That is no name of a user.";
+  const lack = !asked ? undefined : user.trim() === "" ? "Say who logs in first." : sshUser.safeParse(user.trim()).success ? undefined : "That is no name of a user.";
+  const problem = ssh.refused ?? ssh.problem;
+  const refused = ssh.refused?.message ?? lack;
   return (
     <div className={ssh.state === "ended" ? "ssh-cover below" : "ssh-cover"}>
       <form
@@ -20,8 +22,8 @@ export function SshCover({ ssh }: { ssh: Ssh }) {
           if (refused === undefined) ssh.connect(ssh.user ?? user.trim());
         }}
       >
-        {ssh.problem && <Problem level="warning" message={ssh.problem.message} remedy={ssh.problem.remedy} />}
-        {asked && (
+        {problem && <Problem level="warning" message={problem.message} remedy={problem.remedy} />}
+        {asked && !ssh.refused && (
           <label className="row" style={{ gap: 10 }}>
             <span>Log in as</span>
             <input className="input mono" style={{ width: 160 }} value={user} maxLength={32} spellCheck={false} autoComplete="off" autoFocus onChange={(event) => setUser(event.target.value)} />

@@ -1,8 +1,14 @@
 import type { RawChannel } from "@novnc/novnc";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { MachineInfo } from "../../../core/contract/model";
-import { sshRoute } from "../../../core/contract/sshRoute";
+import { guestUser, sshRoute } from "../../../core/contract/sshRoute";
+import { isLive } from "../../../core/contract/states";
 import { openTerminal, type Terminal } from "../../api/stream";
+
+interface SshProblem {
+  readonly message: string;
+  readonly remedy?: string | undefined;
+}
 
 /** A login to the guest by ssh, as the terminal pane shows it. */
 export interface Ssh {
@@ -11,7 +17,9 @@ export interface Ssh {
   readonly channel: RawChannel | undefined;
   /** Who logs in; undefined where only the person knows. */
   readonly user: string | undefined;
-  readonly problem: { readonly message: string; readonly remedy?: string | undefined } | undefined;
+  readonly problem: SshProblem | undefined;
+  /** Why nobody can be connected now. */
+  readonly refused: SshProblem | undefined;
   /** For the head of the pane. */
   readonly note: string | undefined;
   connect(user: string): void;
@@ -20,7 +28,10 @@ export interface Ssh {
 
 const notes: Readonly<Record<Ssh["state"], string | undefined>> = { idle: undefined, connecting: "Connecting…", connected: undefined, ended: "The connection has ended." };
 
-/** Connects by itself, once, when the terminal is first wanted and who logs in is known. It ends with the window. */
+/**
+ * Connects by itself, once, when the terminal is wanted, who logs in is known, and the guest can be expected to answer.
+ * It ends with the window, and with the machine.
+ */
 export function useSsh(machine: MachineInfo | undefined, wanted: boolean): Ssh {
   const [state, setState] = useState<Ssh["state"]>("idle");
   const [terminal, setTerminal] = useState<Terminal>();
@@ -31,8 +42,12 @@ export function useSsh(machine: MachineInfo | undefined, wanted: boolean): Ssh {
   const gone = useRef(false);
 
   const route = useMemo(() => machine && sshRoute(machine), [machine]);
-  const user = route && "user" in route ? route.user : undefined;
+  const refused = route && "refused" in route ? { message: route.refused, remedy: route.remedy } : undefined;
+  const user = guestUser(machine?.config);
   const id = machine?.id;
+  // The agent of a starter guest answers before its SSH server does; of other guests nothing is known.
+  const early = machine?.config?.boot.kind === "starter" && machine.state === "running" && machine.guest.agent === "waiting";
+  const over = machine === undefined || !isLive(machine.state);
 
   const connect = useCallback(
     (as: string): void => {
@@ -66,11 +81,15 @@ export function useSsh(machine: MachineInfo | undefined, wanted: boolean): Ssh {
   );
 
   useEffect(() => {
-    if (!wanted || begun.current || route === undefined) return;
+    if (!wanted || begun.current || route === undefined || "refused" in route || early) return;
     begun.current = true;
-    if ("refused" in route) setProblem({ message: route.refused, remedy: route.remedy });
-    else if (route.user !== undefined) connect(route.user);
-  }, [wanted, route, connect]);
+    if (route.user !== undefined) connect(route.user);
+  }, [wanted, route, early, connect]);
+
+  useEffect(() => {
+    // Without this ssh would wait for a guest that is no more.
+    if (over) current.current?.channel.close();
+  }, [over]);
 
   useEffect(() => {
     gone.current = false;
@@ -85,5 +104,5 @@ export function useSsh(machine: MachineInfo | undefined, wanted: boolean): Ssh {
     current.current?.resize(columns, rows);
   }, []);
 
-  return { state, channel: state === "connected" || state === "ended" ? terminal?.channel : undefined, user, problem, note: notes[state], connect, resize };
+  return { state, channel: state === "connected" || state === "ended" ? terminal?.channel : undefined, user, problem, refused, note: state === "idle" && early && wanted ? "Connects when the guest is up." : notes[state], connect, resize };
 }

@@ -53,18 +53,23 @@ describe("the way to a guest by ssh", () => {
 });
 
 describe("what ssh is told", () => {
-  const login = { machineId: "m1", user: "root", address: "127.0.0.1", port: 2222, key: "/home/a b/100%/id", knownHosts: "/home/a b/known" };
+  const login = { machineId: "m1", user: "root", address: "127.0.0.1", port: 2222, key: "/home/a b/100%/id", knownHosts: "/home/a b/known", keyIsKnown: true };
 
   it("is understood by the ssh of this computer", () => {
     // `ssh -G` prints the configuration it would use, and connects to nobody.
     const said = execFileSync("ssh", ["-G", ...sshArguments(login)], { encoding: "utf8" }).toLowerCase().split("\n");
-    expect(said).toEqual(expect.arrayContaining(["user root", "port 2222", "hostkeyalias terrarium-m1", "userknownhostsfile /home/a b/known", "stricthostkeychecking accept-new", "identitiesonly yes"]));
+    expect(said).toEqual(expect.arrayContaining(["user root", "port 2222", "hostkeyalias terrarium-m1", "userknownhostsfile /home/a b/known", "stricthostkeychecking true", "identitiesonly yes"]));
     // It is printed as it was given; two of them stand for one when the file is opened.
     expect(said).toContain("identityfile /home/a b/100%%/id");
   });
 
+  it("takes the key of a guest that is not ours the first time, and no other ever after", () => {
+    const said = execFileSync("ssh", ["-G", ...sshArguments({ ...login, keyIsKnown: false })], { encoding: "utf8" }).toLowerCase().split("\n");
+    expect(said).toContain("stricthostkeychecking accept-new");
+  });
+
   it("leaves the person's own keys and settings in force for other guests", () => {
-    const args = sshArguments({ ...login, key: undefined, user: "debian" });
+    const args = sshArguments({ ...login, key: undefined, user: "debian", keyIsKnown: false });
     expect(args).not.toContain("none");
     expect(args.join(" ")).not.toContain("IdentitiesOnly");
     expect(args.slice(-2)).toEqual(["--", "127.0.0.1"]);
@@ -73,7 +78,8 @@ describe("what ssh is told", () => {
 
 describe("a login to a guest", () => {
   const temporary = useTemporaryFolder();
-  function terminals(part: Partial<TerminalSurroundings> = {}, machine = machineWith([nat])) {
+  const behindNat = (part: Partial<MachineInfo> = {}, adapter = nat) => machineWith([adapter], { folder: join(temporary.path, "machine"), ...(part as object) });
+  function terminals(part: Partial<TerminalSurroundings> = {}, machine = behindNat()) {
     const calls: { name: string; input: unknown }[] = [];
     const spawned: string[][] = [];
     const folder = temporary.path;
@@ -82,9 +88,10 @@ describe("a login to a guest", () => {
     mkdirSync(join(folder, "bin"), { recursive: true });
     writeFileSync(join(folder, "bin", "ssh"), "#!/bin/sh\n");
     chmodSync(join(folder, "bin", "ssh"), 0o755);
+    mkdirSync(join(folder, "machine", "ssh"), { recursive: true });
+    writeFileSync(join(folder, "machine", "ssh", "known_hosts"), "terrarium-m1 ssh-ed25519 AAAA\n");
     const made = new Terminals({
       home: join(folder, "home"),
-      userData: join(folder, "data"),
       env: { PATH: join(folder, "bin") },
       ask: (async (name: string, input: unknown) => {
         calls.push({ name, input });
@@ -106,11 +113,24 @@ describe("a login to a guest", () => {
     const { forward } = calls.find(({ name }) => name === "forward.add")!.input as { forward: PortForward };
     expect(forward).toMatchObject({ protocol: "tcp", hostAddress: "127.0.0.1", guestPort: 22 });
     expect(spawned[0]).toEqual(expect.arrayContaining([join(folder, "bin", "ssh"), String(forward.hostPort), "root"]));
-    expect(statSync(join(folder, "data", "ssh")).mode & 0o777).toBe(0o700);
+    expect(spawned[0]).toEqual(expect.arrayContaining(["StrictHostKeyChecking=yes", `UserKnownHostsFile="${join(folder, "machine", "ssh", "known_hosts")}"`]));
+  });
+
+  it("says so when ssh itself has failed, and not when the guest's shell has", async () => {
+    const ends: ((end: { exitCode: number }) => void)[] = [];
+    const { made } = terminals({ spawn: async () => ({ ...silentPty(), onExit: (listener) => ends.push(listener) }) });
+    const failures: unknown[] = [];
+    for (const exitCode of [1, 255]) {
+      const stream = await made.open(request);
+      const over = new Promise<unknown>((resolve) => stream.on("end", () => resolve(undefined)).on("error", resolve).resume());
+      ends.at(-1)!({ exitCode });
+      failures.push(await over);
+    }
+    expect(failures).toEqual([undefined, expect.objectContaining({ code: "unavailable", message: "ssh could not reach web, or has lost it." })]);
   });
 
   it("takes the forward that is there", async () => {
-    const { made, calls, spawned } = terminals({}, machineWith([{ ...nat, forwards: [ssh] }]));
+    const { made, calls, spawned } = terminals({}, behindNat({}, { ...nat, forwards: [ssh] }));
     (await made.open(request)).destroy();
     expect(calls.map(({ name }) => name)).toEqual(["machine.get"]);
     expect(spawned[0]).toContain("2222");
@@ -122,9 +142,9 @@ describe("a login to a guest", () => {
     const { made } = terminals({
       ask: (async (name: string, input: { forward: PortForward }) => {
         if (name === "forward.remove") removed.push(input);
-        if (name !== "forward.add") return machineWith([nat]);
+        if (name !== "forward.add") return behindNat();
         ports.push(input.forward.hostPort);
-        return machineWith([nat], { network: [{ adapter: 0, connected: true, forwards: [{ forward: input.forward, problem: { code: "locked", message: "It is used by nginx." } }] }] });
+        return behindNat({ network: [{ adapter: 0, connected: true, forwards: [{ forward: input.forward, problem: { code: "locked", message: "It is used by nginx." } }] }] });
       }) as unknown as TerminalSurroundings["ask"],
     });
     await expect(made.open(request)).rejects.toMatchObject({ code: "locked", message: expect.stringContaining("used by nginx") as string });
@@ -138,7 +158,7 @@ describe("a login to a guest", () => {
     const refusing = (code: "locked" | "illegal-state"): Partial<TerminalSurroundings> => ({
       ask: (async (name: string) => {
         if (name === "forward.add" && tries++ === 0) throw new TerrariumError(code, "Not this one.");
-        return machineWith([nat]);
+        return behindNat();
       }) as unknown as TerminalSurroundings["ask"],
     });
     (await terminals(refusing("locked")).made.open(request)).destroy();
@@ -152,6 +172,20 @@ describe("a login to a guest", () => {
     await expect(terminals({ env: { PATH: join(tmpdir(), "nowhere") } }).made.open(request)).rejects.toMatchObject({ code: "unavailable", remedy: expect.stringContaining("openssh-client") as string });
     await expect(terminals({ home: join(tmpdir(), "nowhere") }).made.open(request)).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining("lets nobody in") as string });
     await expect(terminals({ spawn: () => Promise.reject(new Error("no pty.node")) }).made.open(request)).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining("no pty.node") as string, remedy: expect.stringContaining("ssh -p") as string });
+  });
+
+  it("keeps the key of a guest that is not ours in the machine's folder", async () => {
+    const boot = { kind: "firmware" as const, order: "disk" as const };
+    const { made, spawned, folder } = terminals({}, machineWith([nat], { folder: join(temporary.path, "other"), config: { boot } }));
+    (await made.open({ ...request, user: "debian" })).destroy();
+    expect(spawned[0]).toEqual(expect.arrayContaining(["StrictHostKeyChecking=accept-new", `UserKnownHostsFile="${join(folder, "other", "ssh", "known_hosts")}"`]));
+    expect(statSync(join(folder, "other", "ssh")).mode & 0o777).toBe(0o700);
+  });
+
+  it("goes to no starter guest whose key nobody knows, and opens no port for it", async () => {
+    const { made, calls, spawned } = terminals({}, machineWith([nat], { folder: join(temporary.path, "unknown") }));
+    await expect(made.open(request)).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining("known_hosts, is missing") as string, remedy: expect.stringContaining("start it again") as string });
+    expect([calls.map(({ name }) => name), spawned]).toEqual([["machine.get"], []]);
   });
 
   it("finds programs on the search path alone", async () => {
@@ -190,6 +224,20 @@ describe("a pseudoterminal as a stream", () => {
     // What comes after the end goes nowhere and harms nobody.
     stream.setSize(10, 10);
     stream.destroy();
+  });
+
+  it("fails, when its program did, after what that has said", async () => {
+    const pty = await spawnPty("/bin/sh", ["-c", "echo no route; exit 255"], { columns: 80, rows: 24, cwd: tmpdir(), env: { PATH: process.env.PATH ?? "", TERM: "xterm" } });
+    const stream = new PtyStream(pty, (exitCode) => (exitCode === 255 ? new Error("it failed") : undefined));
+    const order: string[] = [];
+    // Nobody reads until the program has ended: what it said waits.
+    await new Promise<void>((resolve) => pty.onExit(() => resolve()));
+    const closed = new Promise<void>((resolve) => stream.on("close", resolve));
+    stream.on("data", (chunk: Buffer) => order.push(chunk.toString().trim()));
+    stream.on("error", (error) => order.push(error.message));
+    stream.on("end", () => order.push("end"));
+    await closed;
+    expect(order).toEqual(["no route", "it failed"]);
   });
 
   it("hangs up on the program when it is destroyed", async () => {

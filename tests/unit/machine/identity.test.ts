@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { generateKeyPairSync, createPublicKey, sign, verify } from "node:crypto";
 import { open, readFile, stat, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -42,6 +43,19 @@ describe("a guest's identity", () => {
     expect(first.seed).toHaveLength(64);
     expect(first.machineId).toBe(machineIdFor(config.id));
     expect((await stat(join(folder.path, "seed", `dropbear_ed25519_${config.id}`))).mode & 0o777).toBe(0o600);
+  });
+
+  it("is known to ssh by the key it will have, before anybody meets it", async () => {
+    const config = makeConfig();
+    const { hostKey } = await guestIdentity(config, folder.path, []);
+    const file = join(folder.path, "ssh", "known_hosts");
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    // OpenSSH itself reads the file and the key.
+    const found = execFileSync("ssh-keygen", ["-F", `terrarium-${config.id}`, "-l", "-f", file], { encoding: "utf8" });
+    expect(found).toContain(`ED25519 ${fingerprint(parseDropbearHostKey(hostKey)!)}`);
+    await writeFile(file, `terrarium-${config.id} ssh-ed25519 AAAA\n`);
+    await guestIdentity(config, folder.path, []);
+    expect(execFileSync("ssh-keygen", ["-F", `terrarium-${config.id}`, "-l", "-f", file], { encoding: "utf8" })).toBe(found);
   });
 
   it("says of the first disk whether anything was ever written to it", async () => {
