@@ -26,6 +26,8 @@ export interface HostPort extends FramePort {
 export interface HostPorts extends Disposable {
   hostOnly(spec: { readonly name: string; readonly address: Ipv4Address; readonly prefix: number; readonly mtu: number }, changed: (problem: ErrorData | undefined) => void): Promise<HostPort>;
   bridged(card: string, changed: (problem: ErrorData | undefined) => void): Promise<HostPort>;
+  /** Whoever declined to give the right to an interface may be asked for it again. */
+  askAgain(): void;
 }
 
 export interface DataPlaneAround {
@@ -126,6 +128,7 @@ export class DataPlane implements Disposable {
 
   private async make(state: FabricState): Promise<FabricStatus> {
     if (this.disposed) return { segments: [], ports: [], forwards: [] };
+    if (asksForInterfaces(this.state, state)) this.around.hostPorts.askAgain();
     this.state = state;
     const wantedPorts = new Map(state.ports.map((spec) => [spec.id, spec]));
     for (const [id, port] of [...this.ports]) {
@@ -217,6 +220,24 @@ export class DataPlane implements Disposable {
 }
 
 const maxShownFlows = 2000;
+
+/**
+ * Whether a person wants an interface of the host now: a network that needs one has come or was changed, or a cable was
+ * plugged into it. What they declined is tried again with every other change too, and must not make a dialog appear then.
+ */
+function asksForInterfaces(before: FabricState, after: FabricState): boolean {
+  const known = new Set(before.segments.map((spec) => JSON.stringify(spec)));
+  const cables = new Map(before.ports.map((port) => [port.id, port]));
+  return after.segments
+    .filter(({ mode }) => mode === "host-only" || mode === "bridged")
+    .some((spec) => {
+      const plugged = after.ports.some(({ id, segment, plugged: isPlugged }) => {
+        const was = cables.get(id);
+        return was !== undefined && isPlugged && segment === spec.id && (was.segment !== segment || !was.plugged);
+      });
+      return plugged || !known.has(JSON.stringify(spec));
+    });
+}
 
 /** A segment, as far as it could be made. */
 class Segment implements Disposable {

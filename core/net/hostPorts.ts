@@ -16,18 +16,16 @@ export function openHostPorts({ reactor }: Pick<Io, "reactor">, runDir: string, 
   });
   return {
     async hostOnly(spec, changed) {
-      // Whoever said no may have changed their mind by the next attempt.
-      links.forgetRefusal();
       const port = await links.hostOnly(spec);
       port.onDidVanish(changed);
       return port;
     },
     async bridged(card, changed) {
-      links.forgetRefusal();
       const port = await links.bridged(card);
       port.onDidChange(changed);
       return port;
     },
+    askAgain: () => links.forgetRefusal(),
     dispose: () => links.dispose(),
   };
 }

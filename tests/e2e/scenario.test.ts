@@ -117,6 +117,28 @@ describe.each([
     await picture(page, prefix + "console-serial");
   });
 
+  it("logs in to the guest by SSH with one click, and gets the guest's own answers there", async ({ signal }) => {
+    const page = await app.console("garden");
+    await page.getByRole("button", { name: "SSH", exact: true }).click();
+    const terminal = page.getByTestId("ssh-terminal");
+    await until("a prompt", async () => /root@garden:~#/.test(await terminalText(page, "ssh-terminal")), signal);
+    await terminal.locator(".xterm-helper-textarea").focus();
+    // The answer is none that the line itself could be taken for, and comes over the network, by the key we know.
+    await page.keyboard.type("echo by-${SSH_CONNECTION:+ssh}-$((6*7)) on $(hostname) $(cat /data/note)");
+    await page.keyboard.press("Enter");
+    await until("the guest's answer", async () => /^by-ssh-42 on garden kept-by-terrarium$/m.test(await terminalText(page, "ssh-terminal")), signal);
+    const [machine] = JSON.parse(terrarium("list", "--json")) as { folder: string }[];
+    const known = join(machine!.folder, "ssh", "known_hosts");
+    const shown = execFileSync("ssh-keygen", ["-l", "-f", known], { encoding: "utf8" });
+    expect(shown).toMatch(/^256 SHA256:\S+ terrarium-\S+ \(ED25519\)$/m);
+    await picture(page, prefix + "console-ssh");
+    await page.keyboard.type("exit");
+    await page.keyboard.press("Enter");
+    await page.getByText("The connection has ended.").waitFor();
+    await page.getByRole("button", { name: "Connect again" }).waitFor();
+    await page.getByRole("button", { name: "Serial", exact: true }).click();
+  });
+
   it("leaves a counting program running, saves the machine by closing the app, and finds it saved", async ({ signal }) => {
     const page = await app.console("garden");
     await typeIntoTerminal(page, "(i=0; while :; do i=$((i+1)); echo $i > /tmp/count; sleep 0.2; done) & clear");

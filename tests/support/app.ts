@@ -121,9 +121,9 @@ export async function canvasPixels(page: Page): Promise<Pixels> {
   return { width: picture.width, height: picture.height, data: Buffer.from(picture.data, "base64") };
 }
 
-/** What the serial terminal shows, row by row. */
-export async function terminalText(page: Page): Promise<string> {
-  const rows = await page.locator("[data-testid=serial-terminal] .xterm-rows > div").allInnerTexts();
+/** What a terminal shows, the serial one unless told, row by row. */
+export async function terminalText(page: Page, terminal: "serial-terminal" | "ssh-terminal" = "serial-terminal"): Promise<string> {
+  const rows = await page.locator(`[data-testid=${terminal}] .xterm-rows > div`).allInnerTexts();
   // A terminal draws blanks as no-break spaces.
   return rows.map((row) => row.replaceAll("\u00a0", " ").trimEnd()).join("\n");
 }

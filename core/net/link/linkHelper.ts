@@ -231,7 +231,7 @@ function basics(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 /** pkexec(1), RETURN VALUE: 126 when the dialog was dismissed, 127 when there is no right to it or nobody to ask. */
 function endError(code: number | undefined, complaint: string, answered: boolean, isRoot: boolean): TerrariumError {
   if (answered) return new TerrariumError("unavailable", "The helper that opens interfaces of the host has ended.", "It is started again with the next change; interfaces that are open stay so.");
-  if (!isRoot && code === 126) return new TerrariumError("unavailable", "The right to open an interface of the host was not given.", `Try again and give an administrator's password. ${withoutPrivileges}`);
+  if (!isRoot && code === 126) return new TerrariumError("unavailable", "The right to open an interface of the host was not given.", `Unplug the cable and plug it in again to be asked once more, and give an administrator's password. ${withoutPrivileges}`);
   if (!isRoot && code === 127) return new TerrariumError("unavailable", `The right to open an interface of the host could not be asked for${complaint === "" ? "" : `: ${essence(complaint)}`}`, `Start Terrarium from a desktop that can ask for an administrator's password (a polkit agent), or as root. ${withoutPrivileges}`);
   return new TerrariumError("unavailable", `The helper that opens interfaces of the host could not work: ${complaint === "" ? `it ended with ${code ?? "a signal"}` : essence(complaint)}`, withoutPrivileges);
 }
