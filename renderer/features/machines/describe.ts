@@ -61,7 +61,7 @@ export function systemText({ system }: MachineConfig, systems: readonly GuestSys
 
 /** How to log in for the first time, as far as Terrarium has to do with it. */
 export function loginText({ boot, seed, login }: MachineConfig): string | undefined {
-  if (boot.kind === "starter") return "root, without a password";
+  if (boot.kind === "starter") return "root, without a password; by SSH with Terrarium’s own key";
   if (seed === undefined) return undefined;
   return login === undefined ? "as set up with cloud-init" : `${login.user}, with the password or key given for it`;
 }

@@ -39,7 +39,7 @@ describe("facts of a machine", () => {
   it("tells how to log in first, where Terrarium has to do with it", () => {
     const boot = { kind: "firmware", order: "disk" } as const;
     const of = (config: Partial<MachineConfig>) => loginText(fakeMachine("a", { config }).config!);
-    expect(of({})).toBe("root, without a password");
+    expect(of({})).toBe("root, without a password; by SSH with Terrarium’s own key");
     expect(of({ boot, seed: "seed/seed.iso", login: { user: "ada" } })).toBe("ada, with the password or key given for it");
     // Made before the user's name was kept.
     expect(of({ boot, seed: "seed/seed.iso" })).toBe("as set up with cloud-init");

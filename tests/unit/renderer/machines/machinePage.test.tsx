@@ -87,7 +87,7 @@ describe("the overview", () => {
     root?.unmount();
     document.body.replaceChildren();
     await show(qemuMachine(), "overview");
-    await until(() => expect(fact("First login")).toBe("root, without a password"));
+    await until(() => expect(fact("First login")).toBe("root, without a password; by SSH with Terrarium’s own key"));
     expect(fact("System")).toBeUndefined();
   });
 
