@@ -18,6 +18,25 @@ export interface BlockDevice {
   close(): Promise<void>;
 }
 
+/**
+ * The file of an image that grows as it is written. Offsets and lengths are bytes. Failures reject with the system's error.
+ * Writes that have not been flushed may reach the storage in any order, or not at all, when the power fails.
+ */
+export interface ImageFile {
+  /** Bytes now: the end of what was written furthest out. */
+  readonly length: number;
+  readonly readOnly: boolean;
+  /** Fills `target` from `offset`. What lies behind the end reads as zeroes. */
+  read(offset: number, target: Uint8Array): Promise<void>;
+  /** Writes all of `data` at `offset`, making the file longer where needed. `data` must not change until the promise settles. */
+  write(offset: number, data: Uint8Array): Promise<void>;
+  /** Settles when every write that had completed before the call is on stable storage. */
+  flush(): Promise<void>;
+  /** Makes the file end at `length`. Nothing may be in flight. */
+  truncate(length: number): Promise<void>;
+  close(): Promise<void>;
+}
+
 export type BlockOperation = "read" | "write" | "flush" | "discard";
 
 /** Decides, before an operation runs, whether it fails: returns the error to fail with, or undefined to let it run. */

@@ -1,6 +1,6 @@
-import { constants, close, fdatasync, fstat, open, read, write } from "node:fs";
+import { constants, close, fdatasync, fstat, ftruncate, open, read, write } from "node:fs";
 import { err, ok, type Result } from "../base/result";
-import { errorCode, type BlockDevice } from "./blockDevice";
+import { errorCode, type BlockDevice, type ImageFile } from "./blockDevice";
 
 export interface FileDeviceOptions {
   readonly readOnly: boolean;
@@ -17,16 +17,9 @@ const zeroes = new Uint8Array(256 * 1024);
  */
 export async function openFile(path: string, options: FileDeviceOptions): Promise<Result<BlockDevice>> {
   const sectorSize = options.sectorSize ?? 512;
-  const flags = options.readOnly ? constants.O_RDONLY : constants.O_RDWR;
-  let fd: number;
-  try {
-    fd = await new Promise<number>((resolve, reject) => open(path, flags, (error, handle) => (error ? reject(error) : resolve(handle))));
-  } catch (error) {
-    return err(describeOpenFailure(path, error));
-  }
-  const stats = await new Promise<{ size: number; isFile: boolean }>((resolve, reject) =>
-    fstat(fd, (error, value) => (error ? reject(error) : resolve({ size: value.size, isFile: value.isFile() }))),
-  );
+  const opened = await openDescriptor(path, options.readOnly ? constants.O_RDONLY : constants.O_RDWR);
+  if (!opened.ok) return opened;
+  const { fd, stats } = opened.value;
   const size = Math.floor(stats.size / sectorSize) * sectorSize;
   if (!stats.isFile || size === 0) {
     await closeDescriptor(fd);
@@ -35,10 +28,42 @@ export async function openFile(path: string, options: FileDeviceOptions): Promis
   return ok(new FileDevice(fd, size, options.readOnly));
 }
 
-class FileDevice implements BlockDevice {
+/**
+ * Opens the file of an image that grows (`ImageFile`), which may be empty.
+ * @param options `create`: it must not be there yet; `noFollow`: a symbolic link at the end of the path is refused
+ */
+export async function openImageFile(path: string, options: { readonly readOnly: boolean; readonly create?: boolean; readonly noFollow?: boolean }): Promise<Result<ImageFile>> {
+  // Opening a pipe must not wait for somebody at its other end; on files it changes nothing.
+  const access = (options.readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK;
+  const opened = await openDescriptor(path, access | (options.create ? constants.O_CREAT | constants.O_EXCL : 0) | (options.noFollow ? constants.O_NOFOLLOW : 0));
+  if (!opened.ok) return opened;
+  const { fd, stats } = opened.value;
+  if (stats.isFile) return ok(new GrowingFile(fd, stats.size, options.readOnly));
+  await closeDescriptor(fd);
+  return err(`${path} is not a regular file`);
+}
+
+interface Opened {
+  readonly fd: number;
+  readonly stats: { readonly size: number; readonly isFile: boolean };
+}
+
+async function openDescriptor(path: string, flags: number): Promise<Result<Opened>> {
+  try {
+    const fd = await new Promise<number>((resolve, reject) => open(path, flags, 0o600, (error, handle) => (error ? reject(error) : resolve(handle))));
+    const stats = await new Promise<Opened["stats"]>((resolve, reject) =>
+      fstat(fd, (error, value) => (error ? reject(error) : resolve({ size: value.size, isFile: value.isFile() }))),
+    );
+    return ok({ fd, stats });
+  } catch (error) {
+    return err(describeOpenFailure(path, error));
+  }
+}
+
+/** What both kinds of files do alike. */
+class Descriptor {
   constructor(
-    private readonly fd: number,
-    readonly size: number,
+    protected readonly fd: number,
     readonly readOnly: boolean,
   ) {}
 
@@ -75,6 +100,20 @@ class FileDevice implements BlockDevice {
     return new Promise((resolve, reject) => fdatasync(this.fd, (error) => (error ? reject(error) : resolve())));
   }
 
+  close(): Promise<void> {
+    return closeDescriptor(this.fd);
+  }
+}
+
+class FileDevice extends Descriptor implements BlockDevice {
+  constructor(
+    fd: number,
+    readonly size: number,
+    readOnly: boolean,
+  ) {
+    super(fd, readOnly);
+  }
+
   async discard(offset: number, length: number): Promise<void> {
     for (let done = 0; done < length; ) {
       const count = Math.min(zeroes.length, length - done);
@@ -82,9 +121,29 @@ class FileDevice implements BlockDevice {
       done += count;
     }
   }
+}
 
-  close(): Promise<void> {
-    return closeDescriptor(this.fd);
+class GrowingFile extends Descriptor implements ImageFile {
+  constructor(
+    fd: number,
+    private end: number,
+    readOnly: boolean,
+  ) {
+    super(fd, readOnly);
+  }
+
+  get length(): number {
+    return this.end;
+  }
+
+  override async write(offset: number, data: Uint8Array): Promise<void> {
+    await super.write(offset, data);
+    this.end = Math.max(this.end, offset + data.length);
+  }
+
+  async truncate(length: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => ftruncate(this.fd, length, (error) => (error ? reject(error) : resolve())));
+    this.end = length;
   }
 }
 
@@ -103,6 +162,10 @@ function describeOpenFailure(path: string, error: unknown): string {
       return `The image ${path} lies on a read-only file system`;
     case "EISDIR":
       return `${path} is a directory, not an image`;
+    case "EEXIST":
+      return `There is a file ${path} already`;
+    case "ELOOP":
+      return `${path} is a symbolic link, not an image`;
     default:
       return `The image ${path} cannot be opened: ${(error as Error).message}`;
   }
