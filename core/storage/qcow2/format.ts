@@ -7,8 +7,8 @@ import { err, ok, type Result } from "../../base/result";
 
 export const qcow2Magic = 0x514649fb;
 /** Bytes of the header of version 2; of version 3 with the compression type, as it is written today. */
-const shortHeaderBytes = 72;
-const longHeaderBytes = 112;
+export const shortHeaderBytes = 72;
+export const longHeaderBytes = 112;
 
 export const incompatibleBits = { dirty: 1n, corrupt: 2n, dataFile: 4n, compression: 8n, extendedL2: 16n } as const;
 export const lazyRefcountsBit = 1n;
@@ -23,6 +23,8 @@ export const limits = {
   refcountTableBytes: 8 * 1024 * 1024,
   backingNameBytes: 1023,
   snapshots: 65536,
+  snapshotTableBytes: 64 * 1024 * 1024,
+  snapshotExtraBytes: 1024,
 } as const;
 
 /** The fields as they stand in the file, whether they make sense or not. */

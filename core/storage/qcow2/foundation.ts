@@ -136,7 +136,7 @@ export class TableCache {
     for (let round = 0; round < 2 && this.tables.size > this.most; round++) {
       for (const [number, table] of this.tables) {
         if (this.tables.size <= this.most) break;
-        if (table.isDirty || !table.linked) continue;
+        if (!table.isStored) continue;
         if (table.used && round === 0) table.used = false;
         else this.tables.delete(number);
       }

@@ -1,5 +1,5 @@
 import { TerrariumError } from "../../contract/errors";
-import { refcountAt, refcountPosition, setRefcount } from "./entries";
+import { compressedFlag, compressedRange, entryOffset, refcountAt, refcountPosition, setRefcount } from "./entries";
 import { limits } from "./format";
 import { TableCache, type Foundation } from "./foundation";
 import { areaBlock, areaWrites, enterBlocks, planArea } from "./refcountArea";
@@ -136,6 +136,14 @@ export class Refcounts {
     else this.freed.push({ first, count });
   }
 
+  /** The same for all that an L2 entry led to. */
+  freeEntry(high: number, low: number, clusterBits: number): void {
+    if ((high & compressedFlag) !== 0) {
+      const { offset, length } = compressedRange(high, low, clusterBits);
+      this.free(offset, length);
+    } else if (entryOffset(high, low) !== 0) this.free(entryOffset(high, low), 2 ** clusterBits);
+  }
+
   /** Puts what has to be written into the batch. Counts that went down are written with it: their references are gone from the file. */
   collect(batch: Batch): void {
     for (const block of this.blocks.values()) {
@@ -148,9 +156,8 @@ export class Refcounts {
     const freed = this.freed;
     this.freed = [];
     if (freed.length === 0) return;
-    batch.add({ restore: () => void this.freed.unshift(...freed) });
     const generation = this.image.generations.next();
-    batch.whenDone.push(() => this.settling.push({ generation, freed }));
+    batch.add({ done: () => void this.settling.push({ generation, freed }), restore: () => void this.freed.unshift(...freed) });
   }
 
   /** Counts down what nothing in the file leads to any more. */

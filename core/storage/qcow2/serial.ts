@@ -23,10 +23,15 @@ export class RangeLocks {
   /** Resolves when nobody else holds a part of [from, to); call the result to let it go. */
   async acquire(from: number, to: number): Promise<() => void> {
     for (;;) {
-      const other = this.held.find((each) => each.from < to && from < each.to);
-      if (!other) break;
-      await other.released;
+      const held = this.tryAcquire(from, to);
+      if (held) return held;
+      await this.held.find((each) => each.from < to && from < each.to)?.released;
     }
+  }
+
+  /** The same at once, or undefined when somebody holds a part of it. */
+  tryAcquire(from: number, to: number): (() => void) | undefined {
+    if (this.held.some((each) => each.from < to && from < each.to)) return undefined;
     let release = (): void => undefined;
     const released = new Promise<void>((resolve) => (release = resolve));
     const mine = { from, to, released };

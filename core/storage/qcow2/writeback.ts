@@ -1,5 +1,5 @@
 import type { ImageFile } from "../blockDevice";
-import type { Table, TableWrite } from "./table";
+import type { Table, TableWrite, Taken } from "./table";
 
 /**
  * What one commit writes, copied at one stroke, so that it fits together whatever happens meanwhile.
@@ -20,11 +20,14 @@ export class Batch {
   readonly linkedThird: Table[] = [];
   /** Entries lead to clusters whose data may not be durable yet. */
   needsData = false;
-  readonly whenDone: (() => void)[] = [];
-  private readonly taken: { restore(): void }[] = [];
+  private readonly taken: Taken[] = [];
 
-  add(taken: { restore(): void }): void {
+  add(taken: Taken): void {
     this.taken.push(taken);
+  }
+
+  done(): void {
+    for (const each of this.taken.splice(0)) each.done();
   }
 
   restore(): void {
@@ -79,7 +82,7 @@ export class Writeback {
       batch.restore();
       throw failure;
     }
-    for (const done of batch.whenDone) done();
+    batch.done();
   }
 
   private async write(writes: readonly TableWrite[]): Promise<void> {

@@ -1,0 +1,6 @@
+/** The entrance: nothing else of this folder is imported from outside. */
+export { createQcow2, type CreateOptions } from "./create";
+export { openQcow2, type OpenOptions } from "./open";
+export type { Qcow2Image } from "./image";
+export { checkQcow2, type CheckOptions, type CheckReport } from "./check";
+export { repairQcow2, type RepairReport } from "./repair";
