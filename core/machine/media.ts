@@ -7,7 +7,7 @@ import type { FileInspection } from "../contract/model";
 import { shellWords } from "../contract/shellWords";
 import { errno, isMissing } from "../storage/fileErrors";
 import { readImageHeader } from "../storage/formats/imageHeader";
-import { qcow2Length } from "../storage/formats/qcow2Length";
+import { qcow2Length } from "../storage/qcow2";
 import { headBytes, recognise } from "./fileFormats";
 import { IsoImage, type ReadAt } from "./isoImage";
 import { partitionHints } from "./partitionHints";

@@ -19,6 +19,8 @@ export class MemoryImage implements ImageFile {
   isClosed = false;
   /** Called after each write, before it settles. */
   afterWrite: (() => void | Promise<void>) | undefined;
+  /** Awaited by every operation before it begins and before it settles, so that operations overtake each other. */
+  pause: (() => Promise<void>) | undefined;
 
   constructor(
     content: Uint8Array = new Uint8Array(),
@@ -38,23 +40,28 @@ export class MemoryImage implements ImageFile {
     return this.bytes.slice(0, this.end);
   }
 
-  read(offset: number, target: Uint8Array): Promise<void> {
+  async read(offset: number, target: Uint8Array): Promise<void> {
+    await this.pause?.();
     target.fill(0);
     target.set(this.bytes.subarray(Math.min(offset, this.end), Math.min(offset + target.length, this.end)));
-    return Promise.resolve();
+    await this.pause?.();
   }
 
   async write(offset: number, data: Uint8Array): Promise<void> {
     if (this.readOnly) throw new Error("written to although it was opened for reading");
+    await this.pause?.();
     const kept = data.slice();
     this.pending.push({ offset, data: kept });
     [this.bytes, this.end] = apply(this.bytes, this.end, offset, kept);
     await this.afterWrite?.();
+    await this.pause?.();
   }
 
-  flush(): Promise<void> {
-    for (const { offset, data } of this.pending.splice(0)) [this.durable, this.durableEnd] = apply(this.durable, this.durableEnd, offset, data);
-    return Promise.resolve();
+  async flush(): Promise<void> {
+    const before = new Set(this.pending);
+    await this.pause?.();
+    for (const written of this.pending) if (before.has(written)) [this.durable, this.durableEnd] = apply(this.durable, this.durableEnd, written.offset, written.data);
+    this.pending = this.pending.filter((written) => !before.has(written));
   }
 
   truncate(length: number): Promise<void> {
@@ -74,7 +81,8 @@ export class MemoryImage implements ImageFile {
 
   /** What a power cut leaves: everything flushed, and of the other writes those that `arrives` says, by sector. */
   afterPowerCut(arrives: (write: number, sector: number) => boolean): Uint8Array {
-    let [bytes, end] = [this.durable.slice(), this.durableEnd];
+    let bytes: Uint8Array = this.durable.slice();
+    let end = this.durableEnd;
     this.pending.forEach(({ offset, data }, write) => {
       for (let at = 0, sector = 0; at < data.length; sector++) {
         const next = Math.min(data.length, at + sectorBytes - ((offset + at) % sectorBytes));
@@ -88,7 +96,7 @@ export class MemoryImage implements ImageFile {
 
 function apply(bytes: Uint8Array, end: number, offset: number, data: Uint8Array): [Uint8Array, number] {
   const needed = offset + data.length;
-  let into = bytes;
+  let into: Uint8Array = bytes;
   if (needed > bytes.length) {
     into = new Uint8Array(Math.max(needed, bytes.length * 2));
     into.set(bytes);

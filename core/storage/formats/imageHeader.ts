@@ -1,3 +1,5 @@
+import { qcow2Features, qcow2Fields, qcow2HeaderBytes } from "../qcow2";
+
 /*
  * What the headers of other programs' disk images say, read by us and not by QEMU: the size a guest sees, and whether the
  * image leads to other files. Image files are hostile: a header may name any file of the host, and a program that opens the
@@ -60,20 +62,17 @@ function size(value: bigint): { virtualBytes?: number } {
 
 const mostNameBytes = 1023;
 
-/** qcow2 spec, header: backing file at 8 and 16, size at 24, encryption at 32, incompatible features at 72 (version 3). */
 async function qcow2(read: ReadAt): Promise<ImageHeader> {
-  const head = await bytes(read, 0, 112);
-  if (head.length < 72) return {};
-  const version = head.readUInt32BE(4);
-  const features = version >= 3 && head.length >= 80 ? head.readBigUInt64BE(72) : 0n;
-  const backing = head.readBigUInt64BE(8);
+  const fields = qcow2Fields(await read(0, qcow2HeaderBytes));
+  if (!fields) return {};
+  const { backingOffset, backingBytes, incompatible } = fields;
   let leadsTo: string | undefined;
-  if (features & 4n) leadsTo = "keeps its data in another file";
-  else if (backing !== 0n) {
-    const name = backing < BigInt(Number.MAX_SAFE_INTEGER) ? await bytes(read, Number(backing), Math.min(head.readUInt32BE(16), mostNameBytes)) : Buffer.alloc(0);
+  if (incompatible & qcow2Features.dataFile) leadsTo = "keeps its data in another file";
+  else if (backingOffset !== 0n) {
+    const name = backingOffset < BigInt(Number.MAX_SAFE_INTEGER) ? await bytes(read, Number(backingOffset), Math.min(backingBytes, mostNameBytes)) : Buffer.alloc(0);
     leadsTo = `builds on the file ${quoted(name.toString("utf8"))}`;
   }
-  return { ...size(head.readBigUInt64BE(24)), ...(leadsTo === undefined ? {} : { leadsTo }), encrypted: head.readUInt32BE(32) !== 0, corrupt: (features & 2n) !== 0n };
+  return { ...size(fields.size), ...(leadsTo === undefined ? {} : { leadsTo }), encrypted: fields.encryption !== 0, corrupt: (incompatible & qcow2Features.corrupt) !== 0n };
 }
 
 /** Where QEMU looks for the descriptor of a VMDK that has one inside, and how much of it it reads (block/vmdk.c). */

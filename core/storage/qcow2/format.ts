@@ -6,8 +6,9 @@ import { err, ok, type Result } from "../../base/result";
  */
 
 export const qcow2Magic = 0x514649fb;
-/** Bytes of the header of version 2; of version 3 with the compression type, as it is written today. */
+/** Bytes of the header of version 2; of version 3 at least; and with the compression type, as it is written today. */
 export const shortHeaderBytes = 72;
+export const leastLongHeaderBytes = 104;
 export const longHeaderBytes = 112;
 
 export const incompatibleBits = { dirty: 1n, corrupt: 2n, dataFile: 4n, compression: 8n, extendedL2: 16n } as const;
@@ -50,13 +51,17 @@ export interface HeaderFields {
   readonly compression: number;
 }
 
-/** What version 2 does not have reads as what it means there; undefined when the bytes end before the header does. */
+/**
+ * What version 2 does not have reads as what it means there; undefined when not even that is whole. A longer header that
+ * is cut off reads as zeroes, as QEMU has it.
+ */
 export function headerFields(bytes: Uint8Array): HeaderFields | undefined {
   if (bytes.length < shortHeaderBytes) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const whole = new Uint8Array(longHeaderBytes);
+  whole.set(bytes.subarray(0, longHeaderBytes));
+  const view = new DataView(whole.buffer);
   const version = view.getUint32(4);
   const long = version >= 3;
-  if (long && bytes.length < 104) return undefined;
   const headerBytes = long ? view.getUint32(100) : shortHeaderBytes;
   return {
     magic: view.getUint32(0),
@@ -77,7 +82,7 @@ export function headerFields(bytes: Uint8Array): HeaderFields | undefined {
     autoclear: long ? view.getBigUint64(88) : 0n,
     refcountOrder: long ? view.getUint32(96) : 4,
     headerBytes,
-    compression: long && headerBytes > 104 && bytes.length > 104 ? (bytes[104] ?? 0) : 0,
+    compression: long && headerBytes > leastLongHeaderBytes ? view.getUint8(leastLongHeaderBytes) : 0,
   };
 }
 
@@ -136,7 +141,7 @@ export function parseHeader(bytes: Uint8Array): Result<Header, Refusal> {
   if (clusterBits < limits.clusterBits.least || clusterBits > limits.clusterBits.most) return damaged(`says that its clusters have 2^${clusterBits} bytes; 2^9 to 2^21 is possible`);
   const cluster = 2 ** clusterBits;
   if (encryption !== 0) return unsupported(`is encrypted (${encryption === 1 ? "AES" : encryption === 2 ? "LUKS" : `method ${encryption}`})`);
-  if (version === 3 && (headerBytes < 104 || headerBytes % 8 !== 0 || headerBytes > Math.min(cluster, bytes.length))) return damaged(`says that its header has ${headerBytes} bytes`);
+  if (version === 3 && (headerBytes < leastLongHeaderBytes || headerBytes % 8 !== 0 || headerBytes > Math.min(cluster, bytes.length))) return damaged(`says that its header has ${headerBytes} bytes`);
   if (refcountOrder > 6) return damaged(`says that its reference counts have 2^${refcountOrder} bits; at most 2^6 is possible`);
 
   const extensions = parseExtensions(bytes.subarray(0, cluster), headerBytes, fields.backingOffset);
@@ -216,7 +221,7 @@ export function emitHeader(header: Header, from?: Uint8Array): Result<Uint8Array
     patchFeatures(view, header);
     view.setUint32(96, header.refcountOrder);
     view.setUint32(100, own);
-    if (own > 104) bytes[104] = header.compression === "zstd" ? 1 : 0;
+    if (own > leastLongHeaderBytes) bytes[leastLongHeaderBytes] = header.compression === "zstd" ? 1 : 0;
   }
   let at = own;
   for (const { type, data } of extensions) {
