@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { ErrorShape } from "./errorShape";
 import { AdapterConfig, AdapterModel, AdapterStatus, Attachment, MacAddress, MachineId, NetworkMode } from "./network";
+import { SnapshotId } from "./snapshot";
 
 export { AdapterConfig, AdapterModel, Attachment, MacAddress, MachineId, NetworkMode } from "./network";
 
@@ -126,6 +127,8 @@ export const MachineConfig = z.object({
   /** Who the seed lets in first, so that a person can look it up. The password is theirs alone to remember. */
   login: z.object({ user: z.string().min(1).max(64) }).optional(),
   adapters: z.array(AdapterConfig).max(4),
+  /** The snapshot that the machine as it is now grew from. */
+  snapshot: SnapshotId.optional(),
 });
 export type MachineConfig = z.infer<typeof MachineConfig>;
 
@@ -168,6 +171,8 @@ export const EngineCapabilities = z.object({
   /** Memory can be taken from a running guest and given back. */
   balloon: z.boolean(),
   diskLimits: z.boolean(),
+  /** New layers can be put on the disks of a machine that runs, which a snapshot of it needs. */
+  liveSnapshots: z.boolean(),
   /** How memory and devices come out of the machine process: it writes the file itself, or sends them through a socket. */
   stateTransport: z.enum(["file", "socket"]),
 });
@@ -254,7 +259,7 @@ export const JobState = z.enum(["running", "done", "failed", "cancelled"]);
 /** Long work: visible everywhere, can be cancelled, leaves things as they were when it is. */
 export const JobInfo = z.object({
   id: z.string(),
-  kind: z.enum(["create", "start", "shutdown", "save", "prepare-state", "empty-trash", "add-disks"]),
+  kind: z.enum(["create", "start", "shutdown", "save", "prepare-state", "empty-trash", "add-disks", "take-snapshot", "restore-snapshot", "merge-layers"]),
   /** "Start web-01". */
   title: z.string(),
   machineId: MachineId.optional(),
@@ -278,6 +283,8 @@ export const TrashEntry = z.object({
   bytes: z.number(),
   /** The folder its disks were moved to, when they were kept. */
   keptDisks: z.string().optional(),
+  /** It is a snapshot of that machine, and not the machine. */
+  snapshot: SnapshotId.optional(),
 });
 export type TrashEntry = z.infer<typeof TrashEntry>;
 

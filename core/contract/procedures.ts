@@ -17,6 +17,8 @@ import {
 import { NetworkInfo } from "./network";
 import { networkProcedures } from "./networkProcedures";
 import { procedure } from "./procedure";
+import { SnapshotTree } from "./snapshot";
+import { snapshotProcedures } from "./snapshotProcedures";
 
 const nothing = z.object({}).strict();
 const machine = z.object({ id: MachineId });
@@ -76,13 +78,14 @@ export const procedures = {
   "machine.log": procedure("The end of one of a machine's logs.", z.object({ id: MachineId, log: z.enum(["engine", "serial0", "events"]), maxBytes: z.number().int().positive().max(1 << 20).default(65_536) }), z.object({ text: z.string(), truncated: z.boolean() })),
 
   ...networkProcedures,
+  ...snapshotProcedures,
 
   "job.list": procedure("Jobs that run, and those that ended lately.", nothing, z.array(JobInfo)),
   "job.cancel": procedure("Cancels a job. What it had begun is undone.", z.object({ id: z.string() }), done),
   "job.wait": procedure("Answers when the job has ended, with how.", z.object({ id: z.string() }), JobInfo),
 
-  "trash.list": procedure("Deleted machines that can still be restored.", nothing, z.array(TrashEntry)),
-  "trash.restore": procedure("Brings a deleted machine back.", z.object({ id: z.string() }), MachineInfo),
+  "trash.list": procedure("Deleted machines and snapshots that can still be restored.", nothing, z.array(TrashEntry)),
+  "trash.restore": procedure("Brings a deleted machine back, or a deleted snapshot of a machine.", z.object({ id: z.string() }), MachineInfo),
   "trash.empty": procedure("Deletes trash entries for good: one, or all.", z.object({ id: z.string().optional() }), job),
 
   "media.inspect": procedure("What a file on the host is, by its content.", z.object({ path: z.string().min(1) }), FileInspection),
@@ -107,6 +110,8 @@ export const HostEvent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("job"), job: JobInfo }),
   z.object({ type: z.literal("trash"), entries: z.array(TrashEntry) }),
   z.object({ type: z.literal("host"), host: HostInfo }),
+  /** Snapshots of a machine came, went or changed, or the machine is elsewhere among them. */
+  z.object({ type: z.literal("snapshots"), id: MachineId, tree: SnapshotTree }),
   /** Named networks came, went or changed, or how they are doing. */
   z.object({ type: z.literal("networks"), networks: z.array(NetworkInfo) }),
   z.object({ type: z.literal("notice"), notice: Notice }),

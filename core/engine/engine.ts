@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { createHash } from "node:crypto";
+import { basename, resolve } from "node:path";
 import { Emitter, type Event } from "../base/emitter";
 import { beyond, engineFor, type EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, type ErrorData } from "../contract/errors";
@@ -115,11 +116,27 @@ export interface LaunchPlan {
 export interface LiveChanges {
   /** Commands that plug a disk in, those that take back what had been done when one of them fails, and the event of a finished unplugging. */
   plugDisk?(disk: DiskConfig, folder: string, config: MachineConfig): { readonly commands: readonly MonitorCommand[]; readonly undo: readonly MonitorCommand[] };
-  /** The guest is asked to let go of the disk (`ask`), and when it has, which `device` of a DEVICE_DELETED event says, the rest follows. */
-  unplugDisk?(disk: DiskConfig): { readonly ask: MonitorCommand; readonly device: string; readonly then: readonly MonitorCommand[] };
-  /** Asks which disks' images are open; `ids` reads the answer. */
-  readonly openDisks?: { readonly ask: MonitorCommand; ids(answer: unknown): string[] };
+  /** The guest is asked to let go of the disk (`ask`), and when it has, which `device` of a DEVICE_DELETED event says, its layers' nodes are closed. */
+  unplugDisk?(disk: DiskConfig): { readonly ask: MonitorCommand; readonly device: string };
+  /** Asks which block nodes are open (`layerNode`); `names` reads the answer. */
+  readonly openNodes?: { readonly ask: MonitorCommand; names(answer: unknown): string[] };
+  closeNode?(name: string): MonitorCommand;
   limitDisk?(disk: DiskConfig): MonitorCommand;
+  /** See `liveLayers`. */
+  readonly layers?: LiveLayers;
+}
+
+/** How layers come and go under a machine that runs. */
+export interface LiveLayers {
+  /** Opens a disk's last layer, which is empty, without anything under it yet. */
+  open(disk: DiskConfig, folder: string): MonitorCommand;
+  /** Puts the last layer of each disk on the one before, all at one moment; both are open. */
+  switchTo(disks: readonly DiskConfig[]): MonitorCommand;
+  /** Asks for the nodes that disks are written to by; `names` reads the answer. */
+  readonly tops: { readonly ask: MonitorCommand; names(answer: unknown): string[] };
+  close(node: string): MonitorCommand;
+  /** Begins to move what a layer holds into the one above it, as a job of the machine process. `jobId` names it. */
+  merge(disk: DiskConfig, into: LayerConfig, folder: string, jobId: string): MonitorCommand;
 }
 
 /** A layer's file as an absolute path. */
@@ -127,10 +144,30 @@ export function layerFile(layer: LayerConfig, folder: string): string {
   return resolve(folder, layer.file);
 }
 
+/**
+ * The block node of a disk's layer in a machine process: the same in every run and wherever the layer is in its chain, so that
+ * layers can come and go while the machine runs. QEMU's names have at most 31 bytes.
+ */
+export function layerNode(disk: Pick<DiskConfig, "id">, layer: LayerConfig): string {
+  const own = /^([0-9a-f]{8})\.qcow2$/.exec(basename(layer.file))?.[1];
+  return `${disk.id}-${own ?? createHash("sha256").update(layer.file).digest("hex").slice(0, 8)}`;
+}
+
+/** The block node that a disk is written to by. */
+export function topNode(disk: DiskConfig): string {
+  const layer = disk.layers[disk.layers.length - 1];
+  if (!layer) throw noFile(disk);
+  return layerNode(disk, layer);
+}
+
+export function noFile(disk: Pick<DiskConfig, "id">): TerrariumError {
+  return new TerrariumError("broken", `The disk ${disk.id} has no file.`, "Mend the disk's `layers` in machine.json.");
+}
+
 /** The machine's own layer that is written to, as an absolute path. */
 export function topLayer(config: DiskConfig, folder: string): { file: string; format: "raw" | "qcow2" } {
   const layer = config.layers[config.layers.length - 1];
-  if (!layer) throw new TerrariumError("broken", `The disk ${config.id} has no file.`, "Mend the disk's `layers` in machine.json.");
+  if (!layer) throw noFile(config);
   return { file: layerFile(layer, folder), format: layer.format };
 }
 

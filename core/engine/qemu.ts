@@ -2,7 +2,8 @@ import { resolve } from "node:path";
 import type { ErrorData } from "../contract/errors";
 import { TerrariumError } from "../contract/errors";
 import type { AcceleratorInfo, EngineCapabilities, EngineInfo, MachineConfig } from "../contract/model";
-import { adapterSlots, type Engine, type LaunchPlan, type LiveChanges } from "./engine";
+import { adapterSlots, topNode, type Engine, type LaunchPlan, type LiveChanges, type MonitorCommand } from "./engine";
+import { liveLayers } from "./liveLayers";
 import { beforeStart, chipset, diskDevice, diskNode, limitDisk, machineType, qemuArgv, stateFacts, variablesFile } from "./qemuArgv";
 import { isRecord } from "./qmp";
 import type { QemuHost, QemuLookup } from "./qemuHost";
@@ -33,6 +34,7 @@ const fullCapabilities: EngineCapabilities = {
   hotPlugDisks: true,
   balloon: true,
   diskLimits: true,
+  liveSnapshots: true,
   stateTransport: "socket",
 };
 
@@ -118,16 +120,21 @@ const liveChanges: LiveChanges = {
       { execute: "device_add", arguments: diskDevice(disk, chipset(config)) },
       ...(disk.limits === undefined ? [] : [limitDisk(disk)]),
     ],
-    undo: [{ execute: "blockdev-del", arguments: { "node-name": disk.id } }],
+    undo: [closeNode(topNode(disk))],
   }),
   unplugDisk: (disk) => ({
     ask: { execute: "device_del", arguments: { id: disk.id } },
     device: disk.id,
-    then: [{ execute: "blockdev-del", arguments: { "node-name": disk.id } }],
   }),
-  openDisks: {
+  openNodes: {
     ask: { execute: "query-named-block-nodes", arguments: { flat: true } },
-    ids: (answer) => (Array.isArray(answer) ? answer.flatMap((node: unknown) => (isRecord(node) && typeof node["node-name"] === "string" ? [node["node-name"]] : [])) : []),
+    names: (answer) => (Array.isArray(answer) ? answer.flatMap((node: unknown) => (isRecord(node) && typeof node["node-name"] === "string" ? [node["node-name"]] : [])) : []),
   },
+  closeNode,
   limitDisk,
+  ...liveLayers,
 };
+
+function closeNode(name: string): MonitorCommand {
+  return { execute: "blockdev-del", arguments: { "node-name": name } };
+}

@@ -3,7 +3,7 @@ import { TerrariumError } from "../contract/errors";
 import type { Chipset, DiskConfig, MachineConfig } from "../contract/model";
 import { sandboxArgument } from "./accelerator";
 import { refusedArgument } from "./extraArguments";
-import { adapterSlots, kernelArgs, layerFile, type LaunchContext, type MonitorCommand } from "./engine";
+import { adapterSlots, kernelArgs, layerFile, layerNode, noFile, topNode, type LaunchContext, type MonitorCommand } from "./engine";
 
 /*
  * QEMU's command line for a machine, as a pure function of its configuration and of what this host's QEMU is (QEMU's
@@ -13,7 +13,7 @@ import { adapterSlots, kernelArgs, layerFile, type LaunchContext, type MonitorCo
  *           ├─ port-disk0 … port-disk3   one root port a place, taken or spare: disks are plugged in live
  *           └─ port-net0  … port-net3    the same for adapters
  *
- * Ids: `disk0` is both the disk's block node and its device, `net0` the adapter's device (its netdev is `cable0`), `cd0`
+ * Ids: `disk0` is the disk's device (its layers' block nodes are `disk0-` and eight digits, see `layerNode`), `net0` the adapter's device (its netdev is `cable0`), `cd0`
  * the drive. Adapters are always stream netdevs on a Unix socket: QEMU listens, and goes on listening when whoever was
  * plugged in is gone.
  */
@@ -100,19 +100,19 @@ export function diskNode(disk: DiskConfig, folder: string): Record<string, unkno
     const isTop = place === disk.layers.length - 1;
     below = {
       driver: layer.format,
-      "node-name": isTop ? disk.id : `${disk.id}-layer${place}`,
+      "node-name": layerNode(disk, layer),
       ...(isTop ? { discard: "unmap" } : { "read-only": true }),
       ...(layer.format === "qcow2" ? { backing: below } : {}),
       file: { driver: "file", filename: layerFile(layer, folder), ...(isTop ? { discard: "unmap" } : {}) },
     };
   }
-  if (below === null) throw new TerrariumError("broken", `The disk ${disk.id} has no file.`, "Mend the disk's `layers` in machine.json.");
+  if (below === null) throw noFile(disk);
   return below;
 }
 
 /** A disk as the guest's device. A write or read that fails stops the machine instead of the guest. */
 export function diskDevice(disk: DiskConfig, mainboard: Chipset): Record<string, unknown> {
-  const common = { id: disk.id, drive: disk.id, serial: disk.id, werror: "stop", rerror: "stop" };
+  const common = { id: disk.id, drive: topNode(disk), serial: disk.id, werror: "stop", rerror: "stop" };
   const place = Number(disk.id.slice(-1));
   switch (disk.bus ?? "virtio") {
     case "virtio":

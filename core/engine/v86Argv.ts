@@ -42,6 +42,7 @@ export const v86Info: EngineInfo = {
     hotPlugDisks: false,
     balloon: false,
     diskLimits: false,
+    liveSnapshots: false,
     stateTransport: "file",
   },
 };

@@ -1,6 +1,6 @@
 import { TerrariumError, toErrorData } from "../contract/errors";
 import type { DiskConfig, MachineConfig, MachinePatch } from "../contract/model";
-import type { Engine } from "../engine/engine";
+import { layerNode, type Engine } from "../engine/engine";
 import { QmpError } from "../engine/qmp";
 import { changeDisks, type DiskChange, type FillControl, type ImageTools } from "./creation";
 import type { Machine } from "./machine";
@@ -156,7 +156,7 @@ class LiveChange {
     const steps = this.engine.live.plugDisk?.(disk, this.machine.folder, this.after);
     if (!steps) throw new TerrariumError("unsupported", `${this.engine.info.label} cannot plug in a disk while the machine runs.`, "Shut the machine down first.");
     // A host service that was killed while it plugged a disk has left it there, and nobody knows of it.
-    if (await this.isOpen(disk)) await this.unplug(disk);
+    if ((await this.openNodes(disk)).length > 0) await this.unplug(disk);
     const run = this.machine.live();
     const [first, ...rest] = steps.commands;
     if (first) await run.tell([first]);
@@ -190,14 +190,23 @@ class LiveChange {
       timer.dispose();
       late.abort();
     }
-    if (await this.isOpen(disk)) await run.tell(steps.then);
+    await this.closeNodes(disk);
   }
 
-  /** The machine process has the disk's image open. */
-  private async isOpen(disk: DiskConfig): Promise<boolean> {
-    const { openDisks } = this.engine.live;
-    if (!openDisks) return false;
-    return openDisks.ids(await this.machine.live().session.qmp.execute(openDisks.ask.execute, openDisks.ask.arguments)).includes(disk.id);
+  /** Closes what is open of a disk that no device uses any more, from the top down: layers that were opened with the one above are gone with it. */
+  private async closeNodes(disk: DiskConfig): Promise<void> {
+    const { closeNode } = this.engine.live;
+    for (let open = await this.openNodes(disk); open[0] !== undefined && closeNode; open = await this.openNodes(disk)) {
+      await this.machine.live().tell([closeNode(open[0])]);
+    }
+  }
+
+  /** The block nodes of the disk that the machine process has open, the topmost first. */
+  private async openNodes(disk: DiskConfig): Promise<string[]> {
+    const { openNodes } = this.engine.live;
+    if (!openNodes) return [];
+    const names = openNodes.names(await this.machine.live().session.qmp.execute(openNodes.ask.execute, openNodes.ask.arguments));
+    return disk.layers.map((layer) => layerNode(disk, layer)).reverse().filter((name) => names.includes(name));
   }
 }
 

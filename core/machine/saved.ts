@@ -10,7 +10,7 @@ import { isMissing } from "../storage/fileErrors";
  * A machine's saved state, in `saved/`: `state` (memory and devices), `saved.json` (what it was saved on) and
  * `screenshot.png`. It exists when `state` does: that file gets its name last, and loses it first.
  */
-const SavedFacts = z.object({
+export const SavedFacts = z.object({
   savedAt: z.number(),
   engine: EngineId,
   memoryMiB: z.number(),

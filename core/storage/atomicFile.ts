@@ -17,6 +17,7 @@ export type Step =
   | "rename"
   | "sync-folder"
   | "make-folder"
+  | "link" // a second name for a file that is there
   | "remove";
 
 /** Called before each step; tests throw from it or kill the process in it. Products pass none. */
