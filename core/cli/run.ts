@@ -9,9 +9,10 @@ import { hostVerbs } from "./verbs/host";
 import { machineVerbs } from "./verbs/machine";
 import { networkVerbs } from "./verbs/network";
 import { powerVerbs } from "./verbs/power";
+import { snapshotVerbs } from "./verbs/snapshot";
 import { starterVerbs } from "./verbs/starter";
 
-export const verbs: readonly Verb[] = [...machineVerbs.filter((verb) => !verb.name.startsWith("trash")), ...powerVerbs, ...consoleVerbs, ...networkVerbs, ...machineVerbs.filter((verb) => verb.name.startsWith("trash")), ...hostVerbs, ...starterVerbs];
+export const verbs: readonly Verb[] = [...machineVerbs.filter((verb) => !verb.name.startsWith("trash")), ...powerVerbs, ...consoleVerbs, ...networkVerbs, ...snapshotVerbs, ...machineVerbs.filter((verb) => verb.name.startsWith("trash")), ...hostVerbs, ...starterVerbs];
 
 /** Exit codes: done, failed, written wrongly. `exec` alone has others, those of the command it runs. */
 export const exitCode = { done: 0, failed: 1, usage: 2 } as const;

@@ -27,6 +27,7 @@ export function beyond(capabilities: EngineCapabilities, machine: EngineNeeds): 
   return [
     ...(machine.cpus > capabilities.maxCpus ? [`${machine.cpus} processors`] : []),
     ...(machine.memoryMiB < capabilities.minMemoryMiB || machine.memoryMiB > capabilities.maxMemoryMiB ? [`${memoryWords(machine.memoryMiB)} of memory`] : []),
+    ...(capabilities.snapshots === "none" && machine.disks?.some(({ layers = [] }) => layers.length > 1) ? ["disks with snapshots"] : []),
     ...(machine.arch === "x86_64" && !capabilities.x86_64 ? ["a 64-bit processor"] : []),
     ...unsupported(machine, capabilities).map(({ what }) => what),
   ];

@@ -171,8 +171,8 @@ export const EngineCapabilities = z.object({
   /** Memory can be taken from a running guest and given back. */
   balloon: z.boolean(),
   diskLimits: z.boolean(),
-  /** New layers can be put on the disks of a machine that runs, which a snapshot of it needs. */
-  liveSnapshots: z.boolean(),
+  /** Of which machines snapshots can be taken: of none, of those that do not run, or of all, with their memory. */
+  snapshots: z.enum(["none", "off", "live"]),
   /** How memory and devices come out of the machine process: it writes the file itself, or sends them through a socket. */
   stateTransport: z.enum(["file", "socket"]),
 });

@@ -34,7 +34,7 @@ const fullCapabilities: EngineCapabilities = {
   hotPlugDisks: true,
   balloon: true,
   diskLimits: true,
-  liveSnapshots: true,
+  snapshots: "off",
   stateTransport: "socket",
 };
 

@@ -42,7 +42,7 @@ export const v86Info: EngineInfo = {
     hotPlugDisks: false,
     balloon: false,
     diskLimits: false,
-    liveSnapshots: false,
+    snapshots: "none",
     stateTransport: "file",
   },
 };

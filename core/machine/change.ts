@@ -45,9 +45,12 @@ export function copiesImages({ addDisks = [] }: MachinePatch): boolean {
   return addDisks.some((disk) => "image" in disk && disk.mode === "copy");
 }
 
-/** Makes the files of the disks that come, and leaves everything else for `changeMachine`. Nothing remains when it fails or is cancelled. */
-export async function makeAddedDisks(machine: Machine, config: MachineConfig, patch: MachinePatch, kind: ChangeKind, images: ImageTools, control: FillControl): Promise<DiskChange | undefined> {
-  return kind.disks ? changeDisks(machine.folder, config, { add: patch.addDisks ?? [], remove: patch.removeDisks ?? [] }, images, control) : undefined;
+/**
+ * Makes the files of the disks that come, and leaves everything else for `changeMachine`. Nothing remains when it fails or is cancelled.
+ * @param isNeeded something else needs a file of a disk that goes, such as a snapshot
+ */
+export async function makeAddedDisks(machine: Machine, config: MachineConfig, patch: MachinePatch, kind: ChangeKind, images: ImageTools, control: FillControl, isNeeded: (path: string) => Promise<boolean>): Promise<DiskChange | undefined> {
+  return kind.disks ? changeDisks(machine.folder, config, { add: patch.addDisks ?? [], remove: patch.removeDisks ?? [] }, images, control, isNeeded) : undefined;
 }
 
 /**

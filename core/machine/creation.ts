@@ -254,9 +254,10 @@ export interface DiskChange {
 
 /**
  * Adds and removes disks of an existing machine that is off.
+ * @param isNeeded something else needs the file, such as a snapshot
  * @throws TerrariumError; nothing is left of the added disks then.
  */
-export async function changeDisks(machineFolder: string, config: MachineConfig, change: { add: readonly DiskSpec[]; remove: readonly string[] }, images: ImageTools, control: FillControl): Promise<DiskChange> {
+export async function changeDisks(machineFolder: string, config: MachineConfig, change: { add: readonly DiskSpec[]; remove: readonly string[] }, images: ImageTools, control: FillControl, isNeeded: (path: string) => Promise<boolean>): Promise<DiskChange> {
   const unknown = change.remove.find((id) => !config.disks.some((disk) => disk.id === id));
   if (unknown !== undefined) throw new TerrariumError("not-found", `"${config.name}" has no disk ${unknown}.`, `Its disks are: ${config.disks.map((disk) => disk.id).join(", ") || "none"}.`);
   const removed = config.disks.filter((disk) => change.remove.includes(disk.id));
@@ -273,7 +274,7 @@ export async function changeDisks(machineFolder: string, config: MachineConfig, 
   };
   await addDisks(machineFolder, added, control);
   const disks = [...kept, ...added.map((disk) => disk.config)].sort((a, b) => (a.id < b.id ? -1 : 1));
-  return { disks, undo, commit: () => deleteFiles(machineFolder, removed, disks) };
+  return { disks, undo, commit: () => deleteFiles(machineFolder, removed, disks, isNeeded) };
 }
 
 /** A folder for a disk that holds nothing yet: files without a configuration may be someone's data. */
@@ -284,11 +285,11 @@ async function freeFolder(machineFolder: string, id: string): Promise<string> {
   }
 }
 
-async function deleteFiles(machineFolder: string, removed: readonly DiskConfig[], remaining: readonly DiskConfig[]): Promise<void> {
+async function deleteFiles(machineFolder: string, removed: readonly DiskConfig[], remaining: readonly DiskConfig[], isNeeded: (path: string) => Promise<boolean>): Promise<void> {
   const needed = new Set(remaining.flatMap((disk) => disk.layers).map((layer) => resolve(machineFolder, layer.file)));
   for (const layer of removed.flatMap((disk) => disk.layers)) {
     const path = resolve(machineFolder, layer.file);
-    if (isAbsolute(layer.file) || needed.has(path)) continue;
+    if (isAbsolute(layer.file) || needed.has(path) || (await isNeeded(path))) continue;
     await rm(path, { force: true });
     await removeFolderIfEmpty(resolve(path, ".."), join(machineFolder, "disks"));
   }

@@ -2,9 +2,9 @@ import type { Clock } from "../base/clock";
 import { DisposableStore } from "../base/disposable";
 import { Emitter, type Event } from "../base/emitter";
 import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors";
-import type { JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason, UsageReport } from "../contract/model";
+import type { EngineId, JobInfo, MachineConfig, MachineInfo, MachineState, PauseReason, UsageReport } from "../contract/model";
 import type { MachineCommand } from "../contract/states";
-import type { Engine } from "../engine/engine";
+import type { Engine, LaunchPlan } from "../engine/engine";
 import { Blueprint } from "./blueprint";
 import { bringUp, type Startable } from "./bringUp";
 import { describeCrash } from "./crash";
@@ -12,6 +12,7 @@ import { bytesOnDisk, type RegisteredMachine } from "./machineFolders";
 import { MachineLog } from "./machineLog";
 import { endOrphan } from "./orphan";
 import { recoverRun } from "./recovery";
+import type { JobControl } from "./jobs";
 import { within, type Motion, type Run, type RunSurroundings } from "./run";
 import { readRunRecord, writeRunRecord, type RunRecord } from "./runRecord";
 import { SavedState } from "./saved";
@@ -154,23 +155,24 @@ export class Machine {
 
   /** Starts the machine as a job. */
   start(): Promise<JobInfo> {
-    return this.inTurn("start", () => {
-      const problemBefore = this.standing.problem;
-      return this.around.jobs.run({ kind: "start", title: `Start ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
-        this.enter("starting");
-        try {
-          await bringUp(this.startable(), job);
-        } catch (error) {
-          await this.abandon();
-          this.standing.problem = problemBefore;
-          await this.rest();
-          this.log.event(`could not start: ${toErrorData(error).message}`);
-          throw error;
-        }
-        this.standing.problem = undefined;
-        this.enter("running");
-      });
-    });
+    return this.inTurn("start", () => this.around.jobs.run({ kind: "start", title: `Start ${this.name}`, machineId: this.id, cancellable: true }, (job) => this.startIn(job)));
+  }
+
+  /** Starts the machine in a job that holds it. */
+  async startIn(job: JobControl): Promise<void> {
+    const problemBefore = this.standing.problem;
+    this.enter("starting");
+    try {
+      await bringUp(this.startable(), job);
+    } catch (error) {
+      await this.abandon();
+      this.standing.problem = problemBefore;
+      await this.rest();
+      this.log.event(`could not start: ${toErrorData(error).message}`);
+      throw error;
+    }
+    this.standing.problem = undefined;
+    this.enter("running");
   }
 
   pause(): Promise<void> {
@@ -227,6 +229,29 @@ export class Machine {
       await this.didEnd(run, { kind: "asked" });
     } else await this.settled;
     await jobEnd;
+  }
+
+  /** Pulls the plug in a job that holds the machine. */
+  async cutPower(): Promise<void> {
+    const { run } = this;
+    if (!run) return this.settled;
+    this.log.event("powered off");
+    if (!run.unresponsive) await this.screen.keep(run.session.qmp, powerOffPictureMs);
+    await run.session.quit(this.around.clock, powerOffMs);
+    await this.didEnd(run, { kind: "asked" });
+  }
+
+  /** Its files have become others while it did not run: says what it is by them. */
+  async reconsider(): Promise<void> {
+    this.standing.problem = undefined;
+    this.screen.forget();
+    await this.rest();
+  }
+
+  /** The engine `id` with what a state of the machine would depend on there, were it configured like this. */
+  stateFacts(config: MachineConfig, id: EngineId): { engine: Engine; facts: LaunchPlan["facts"] } {
+    const engine = this.around.engines.resolve({ ...config, engine: id });
+    return { engine, facts: engine.info.available ? this.blueprint.plan(config, engine).facts : {} };
   }
 
   /** Saves memory and devices, as a job. Cancelling lets the guest go on. */

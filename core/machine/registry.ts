@@ -223,6 +223,16 @@ export class Registry {
     await this.inTurn(() => this.trash.destroy(entryId, signal).finally(() => this.changed.fire({ type: "trash" })));
   }
 
+  /** @throws TerrariumError `not-found` */
+  trashEntry(entryId: string): Promise<TrashedMachine> {
+    return this.trash.get(entryId);
+  }
+
+  /** A change of the trash that is not about a whole machine, in turn with the others. */
+  async changeTrash<T>(change: (trash: Trash) => Promise<T>): Promise<T> {
+    return this.inTurn(() => change(this.trash).finally(() => this.changed.fire({ type: "trash" })));
+  }
+
   private ids(): string[] {
     return [...this.entries.keys(), ...[...this.pending].map((config) => config.id)];
   }

@@ -34,7 +34,7 @@ const RunRecord = z.object({
 });
 export type RunRecord = z.infer<typeof RunRecord>;
 
-function recordPath(folder: string): string {
+export function recordPath(folder: string): string {
   return join(folder, "run.json");
 }
 

@@ -2,6 +2,7 @@ import { dirname, join } from "node:path";
 import { version } from "../../package.json";
 import type { Log } from "../base/log";
 import { findQemu, type QemuLookup } from "../engine/qemuHost";
+import type { StepHook } from "../storage/steps";
 
 /** What the host service needs to know about the program it is part of. */
 export interface Runtime {
@@ -22,6 +23,8 @@ export interface Runtime {
   readonly version: string;
   /** Looks for QEMU on this host. */
   findQemu(looking: QemuSearch): Promise<QemuLookup>;
+  /** Called before each step that changes disks or snapshots; tests stop the world there. */
+  readonly onStep?: StepHook;
 }
 
 export interface QemuSearch {

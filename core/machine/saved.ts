@@ -7,8 +7,7 @@ import { syncFolder, writeFileAtomically } from "../storage/atomicFile";
 import { isMissing } from "../storage/fileErrors";
 
 /**
- * A machine's saved state, in `saved/`: `state` (memory and devices), `saved.json` (what it was saved on) and
- * `screenshot.png`. It exists when `state` does: that file gets its name last, and loses it first.
+ * A machine's saved state, in `saved/`: `state` (memory and devices) and `saved.json` (what it was saved on). It exists when `state` does: that file gets its name last, and loses it first.
  */
 export const SavedFacts = z.object({
   savedAt: z.number(),
@@ -79,14 +78,14 @@ function counted(adapters: number): string {
 export class SavedState {
   readonly folder: string;
   readonly stateFile: string;
-  readonly screenshot: string;
+  readonly factsFile: string;
   /** Where a state is written before it counts. */
   readonly unfinished: string;
 
   constructor(machineFolder: string) {
     this.folder = join(machineFolder, "saved");
     this.stateFile = join(this.folder, "state");
-    this.screenshot = join(this.folder, "screenshot.png");
+    this.factsFile = join(this.folder, "saved.json");
     this.unfinished = join(this.folder, "state.tmp");
   }
 
@@ -102,7 +101,7 @@ export class SavedState {
   /** What the state was saved on; undefined when that is not known any more. */
   async facts(): Promise<SavedFacts | undefined> {
     try {
-      return SavedFacts.parse(JSON.parse(await readFile(join(this.folder, "saved.json"), "utf8")));
+      return SavedFacts.parse(JSON.parse(await readFile(this.factsFile, "utf8")));
     } catch (error) {
       if (isMissing(error) || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
       throw error;
@@ -119,7 +118,7 @@ export class SavedState {
 
   /** Makes the written state the machine's saved state. From here on it survives a power cut. */
   async commit(facts: SavedFacts): Promise<void> {
-    await writeFileAtomically(join(this.folder, "saved.json"), `${JSON.stringify(facts, null, 2)}\n`);
+    await writeFileAtomically(this.factsFile, `${JSON.stringify(facts, null, 2)}\n`);
     const file = await open(this.unfinished, "r+");
     try {
       await file.sync();

@@ -82,6 +82,12 @@ export class Screen {
     }
   }
 
+  /** The last picture is another one by now. */
+  forget(): void {
+    this.kept = undefined;
+    this.latest = undefined;
+  }
+
   private async take(qmp: QmpClient, timeoutMs?: number): Promise<Picture> {
     const path = join(this.machine.runDir, `screen-${randomBytes(4).toString("hex")}.png`);
     try {

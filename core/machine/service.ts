@@ -10,7 +10,9 @@ import { TerrariumError, toErrorData } from "../contract/errors";
 import { inputInWords } from "../contract/inputWords";
 import { leastGuestMemoryMiB, type FileInspection, type HostInfo, type JobInfo, type MachineConfig, type MachineInfo, type MachinePatch, type Notice } from "../contract/model";
 import type { networkProcedures } from "../contract/networkProcedures";
+import type { snapshotProcedures } from "../contract/snapshotProcedures";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
+import { Steps } from "../storage/steps";
 import { doctorChecks } from "../engine/qemuHost";
 import { v86Info } from "../engine/v86Argv";
 import { changeMachine, copiesImages, makeAddedDisks, requireChange } from "./change";
@@ -20,6 +22,7 @@ import { runDoctor } from "./doctor";
 import { Equipment } from "./equipment";
 import { FolderWatch } from "./folderWatch";
 import type { Home } from "./home";
+import { isNeeded } from "./homeLayers";
 import { readHostFacts } from "./hostFacts";
 import { homeKey } from "./identity";
 import { Jobs } from "./jobs";
@@ -34,7 +37,10 @@ import { machineRunDir } from "./runDir";
 import type { Runtime } from "./runtime";
 import { patched } from "./settings";
 import type { Surroundings } from "./surroundings";
+import { Snapshots } from "./snapshots";
+import { snapshotCalls } from "./snapshotCalls";
 import { systems } from "./systems";
+import { withoutFolder } from "./trash";
 
 type Handlers = { [N in ProcedureName]: (input: ProcedureParsed<N>) => Promise<ProcedureOutput<N>> };
 
@@ -51,6 +57,7 @@ export class Service {
   private readonly jobs: Jobs;
   private readonly equipment: Equipment;
   private readonly networking: Networking;
+  private readonly snapshots: Snapshots;
   private readonly surroundings: Surroundings;
   private readonly clock: Clock = systemClock();
   private readonly edits: FolderWatch;
@@ -73,15 +80,22 @@ export class Service {
     this.jobs = new Jobs(this.clock);
     this.equipment = new Equipment(home, runtime, this.jobs, log);
     this.edits = new FolderWatch(this.clock, log, (id) => this.didEdit(id));
-    this.registry = new Registry({ machinesDir: home.machinesDir, trashDir: home.trashDir, keptDisksDir: home.keptDisksDir, log: log.child("registry"), now: () => this.clock.now() });
+    const steps = new Steps(runtime.onStep);
+    this.registry = new Registry({ machinesDir: home.machinesDir, trashDir: home.trashDir, keptDisksDir: home.keptDisksDir, log: log.child("registry"), now: () => this.clock.now(), ...(steps.faults ? { faults: steps.faults } : {}) });
     this.networking = new Networking({
       ...{ home: home.path, runDir: home.runDir, runtime, clock: this.clock, log },
       machines: () => [...this.machines.values()],
       statusChanged: (id) => this.tellMachine(id),
       notify: (notice) => this.notify(notice),
     });
+    this.snapshots = new Snapshots({
+      ...{ registry: this.registry, jobs: this.jobs, clock: this.clock, log, steps },
+      machine: (id) => this.machine(id),
+      enginesKnown: (config) => this.equipment.enginesKnown(config),
+      changed: (id, tree) => this.eventEmitter.fire({ type: "snapshots", id, tree }),
+    });
     this.surroundings = this.makeSurroundings();
-    this.handlers = { ...this.ownHandlers, ...networkCalls(this.networking, { set: (id, patchOf, trial) => this.set(id, patchOf, trial) }) };
+    this.handlers = { ...this.ownHandlers, ...snapshotCalls(this.snapshots), ...networkCalls(this.networking, { set: (id, patchOf, trial) => this.set(id, patchOf, trial) }) };
   }
 
   /** Reads the home and takes over the machines that live. */
@@ -94,6 +108,7 @@ export class Service {
     this.equipment.onDidChangeStarter(() => this.tellHost());
     for (const registered of this.registry.list()) this.adopt(registered);
     await Promise.all([...this.machines.values()].map((machine) => this.recover(machine)));
+    await this.snapshots.recoverTrash().catch((error: unknown) => this.log.error("what was being deleted for good could not be gone on with", error));
     this.registry.onDidChange((change) => {
       if (change.type === "machine") this.didRegister(change.machine);
       else if (change.type === "removed") this.didRemove(change.id);
@@ -151,7 +166,7 @@ export class Service {
 
   private readonly handlers: Handlers;
 
-  private readonly ownHandlers: Omit<Handlers, keyof typeof networkProcedures> = {
+  private readonly ownHandlers: Omit<Handlers, keyof typeof networkProcedures | keyof typeof snapshotProcedures> = {
     "host.info": () => this.hostInfo(),
     "host.doctor": async () => {
       await Promise.all([this.equipment.readStarter(), this.equipment.lookForQemu(true)]);
@@ -187,7 +202,7 @@ export class Service {
     "machine.powerOff": async ({ id }) => done(this.machine(id).powerOff()),
     "machine.save": async ({ id }) => ({ job: await this.machine(id).save() }),
     "machine.discardSaved": async ({ id }) => done(this.machine(id).discardSaved()),
-    "machine.delete": ({ id, keepDisks }) => this.machine(id).inTurn("delete", () => this.registry.moveToTrash(id, { keepDisks })),
+    "machine.delete": async ({ id, keepDisks }) => withoutFolder(await this.machine(id).inTurn("delete", () => this.registry.moveToTrash(id, { keepDisks }))),
     "machine.screenshot": ({ id, unless }) => this.machine(id).screenshot(unless),
     "machine.sendKeys": async ({ id, keys }) => {
       const machine = this.machine(id);
@@ -238,8 +253,13 @@ export class Service {
     },
     "job.wait": ({ id }) => this.jobs.wait(id),
 
-    "trash.list": () => this.registry.listTrash(),
+    "trash.list": async () => (await this.registry.listTrash()).map(withoutFolder),
     "trash.restore": async ({ id }) => {
+      const entry = await this.registry.trashEntry(id);
+      if (entry.snapshot !== undefined) {
+        await this.snapshots.undelete(entry);
+        return this.machine(entry.machineId).info();
+      }
       const restored = await this.registry.restore(id);
       await this.recovering;
       return this.machine(restored.id).info();
@@ -289,6 +309,7 @@ export class Service {
 
   private async recover(machine: Machine): Promise<void> {
     try {
+      await this.snapshots.recover(machine);
       await machine.recover();
     } catch (error) {
       this.log.error(`${machine.name} could not be taken over`, error);
@@ -350,6 +371,7 @@ export class Service {
       if (refused) throw refused;
       if (patch.adapters) await this.networking.registry.createInternal(patch.adapters.map(({ attachment }) => attachment));
       const images = this.equipment.imageTools(engine);
+      const needed = (path: string): Promise<boolean> => isNeeded(this.registry, path);
       const apply = (now: MachineConfig, disks: DiskChange | undefined): Promise<void> =>
         changeMachine(machine, now, patch, kind, disks, {
           engine,
@@ -360,13 +382,13 @@ export class Service {
         const quick = { signal: new AbortController().signal, progress: () => undefined };
         try {
           await trial?.begin(patched(config, patch, config.disks));
-          return void (await apply(config, await makeAddedDisks(machine, config, patch, kind, images, quick)));
+          return void (await apply(config, await makeAddedDisks(machine, config, patch, kind, images, quick, needed)));
         } finally {
           trial?.end();
         }
       }
       return this.jobs.run({ kind: "add-disks", title: `Copy disks into ${machine.name}`, machineId: id, cancellable: true }, async (control) => {
-        const disks = await makeAddedDisks(machine, config, patch, kind, images, control);
+        const disks = await makeAddedDisks(machine, config, patch, kind, images, control, needed);
         // Its name and notes may have been changed meanwhile; the job has held the rest.
         await machine.inTurn(undefined, async () => {
           let now: MachineConfig;
@@ -394,11 +416,17 @@ export class Service {
 
   private emptyTrash(id: string | undefined): { job: JobInfo } {
     const job = this.jobs.run({ kind: "empty-trash", title: id === undefined ? "Empty the trash" : "Delete from the trash", cancellable: true }, async (control) => {
-      const entries = id === undefined ? await this.registry.listTrash() : [{ id, name: "", bytes: 0 }];
+      // Snapshots first: those of a machine that is deleted for good go with it.
+      const entries = id === undefined ? (await this.registry.listTrash()).sort((a, b) => Number(a.snapshot === undefined) - Number(b.snapshot === undefined)) : [await this.registry.trashEntry(id)];
       for (const [index, entry] of entries.entries()) {
         control.signal.throwIfAborted();
-        control.progress(index / entries.length, entry.name === "" ? undefined : `Deleting ${entry.name} (${formatSize(entry.bytes)})`);
+        control.progress(index / entries.length, `Deleting ${entry.name} (${formatSize(entry.bytes)})`);
+        if (entry.snapshot !== undefined) {
+          await this.snapshots.purge(entry, control.signal);
+          continue;
+        }
         await this.registry.deleteFromTrash(entry.id, control.signal);
+        await this.snapshots.purgeOf(entry.machineId, control.signal);
       }
     });
     return { job };
@@ -406,7 +434,7 @@ export class Service {
 
   private tellTrash(): void {
     this.registry.listTrash().then(
-      (entries) => this.eventEmitter.fire({ type: "trash", entries }),
+      (entries) => this.eventEmitter.fire({ type: "trash", entries: entries.map(withoutFolder) }),
       (error: unknown) => this.log.error("the trash could not be read", error),
     );
   }
@@ -483,6 +511,7 @@ export class Service {
       checkStart: async (machine, config) => {
         const refused = firstError(await checkStart({ ...machine, config }, await this.contextNow()));
         if (refused) throw refused;
+        await this.snapshots.finishRestoring(machine.folder, config);
         await this.networking.registry.createInternal(config.adapters.map(({ attachment }) => attachment));
       },
       notify: (notice) => this.notify(notice),

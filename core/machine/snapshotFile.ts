@@ -69,8 +69,9 @@ export async function writeSnapshot(folder: string, record: SnapshotRecord, step
   await steps.write(join(folder, parts.record), `${JSON.stringify({ version: 1, ...record }, null, 2)}\n`);
 }
 
-/** The snapshot in `folder`; undefined when there is none, which a folder without its file is not. */
-export async function readSnapshot(folder: string, id: SnapshotId): Promise<Snapshot | undefined> {
+/** The snapshot in `folder`, which is called like it unless it lies in the trash; undefined when there is none, which a folder without its file is not. */
+export async function readSnapshot(folder: string, named?: SnapshotId): Promise<Snapshot | undefined> {
+  const id = named ?? "";
   const path = join(folder, parts.record);
   const unusable = (because: string): Snapshot => ({
     id,
@@ -92,10 +93,12 @@ export async function readSnapshot(folder: string, id: SnapshotId): Promise<Snap
     return unusable(`it is not valid JSON (${failure instanceof Error ? failure.message : String(failure)})`);
   }
   if (!parsed.success) return unusable(parsed.error.issues[0]?.message ?? "it is not what a snapshot's file is");
-  if (parsed.data.id !== id) return unusable(`it says that it is the snapshot ${parsed.data.id}`);
+  if (named !== undefined && parsed.data.id !== named) return unusable(`it says that it is the snapshot ${parsed.data.id}`);
   const read = parseConfig(JSON.stringify(parsed.data.config), path);
   if (!read.ok) return { id, folder, problem: read.error.problem };
-  return { id, folder, record: { ...parsed.data, config: read.value.config } };
+  const { version, ...record } = parsed.data;
+  void version;
+  return { id: record.id, folder, record: { ...record, config: read.value.config } };
 }
 
 /** The snapshots in a machine's folder, oldest first. One that cannot be used is among them, with its problem. */

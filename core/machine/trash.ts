@@ -5,18 +5,23 @@ import * as z from "zod";
 import type { Log } from "../base/log";
 import { TerrariumError } from "../contract/errors";
 import { MachineId, type TrashEntry } from "../contract/model";
+import { SnapshotId } from "../contract/snapshot";
 import { makeFolder, removeTree, renameDurably, writeFileAtomically, type FaultHook } from "../storage/atomicFile";
 import { fileError, isMissing } from "../storage/fileErrors";
 import { readConfig } from "./configFile";
 import { uniqueFolderName } from "./folderName";
 import { bytesOnDisk, deletingPrefix, isThere, type RegisteredMachine } from "./machineFolders";
+import { readSnapshot } from "./snapshotFile";
 
 /*
- * Theory of operation. An entry is `trash/<id>/` with `entry.json` and the machine's folder as `machine`. The machine
- * is deleted the moment its folder is renamed there and back the moment it is renamed out; before the first and after the
- * second the entry is an empty shell, which the next start removes. Kept disks are moved out of the entry after the machine
- * is in it; `entry.json` says where to beforehand, and an interrupted move is completed by the next start, so that emptying
- * the trash can never take disks that were to be kept.
+ * Theory of operation. An entry is `trash/<id>/` with `entry.json` and the machine's folder as `machine`, or a snapshot's
+ * folder as `snapshot`. It is deleted the moment its folder is renamed there and back the moment it is renamed out; before
+ * the first and after the second the entry is an empty shell, which the next start removes. Kept disks are moved out of the
+ * entry after the machine is in it; `entry.json` says where to beforehand, and an interrupted move is completed by the next
+ * start, so that emptying the trash can never take disks that were to be kept.
+ *
+ * The layers of a deleted snapshot stay with the machine's disks. They are deleted before the entry is (`layerTidying`), and
+ * so a doomed entry that still says which they were is left to whoever knows what else needs them.
  */
 
 const EntryFile = z.object({
@@ -28,12 +33,14 @@ const EntryFile = z.object({
   bytes: z.number(),
   /** The folder the disks were moved to. */
   keptDisks: z.string().optional(),
+  /** It is a snapshot of that machine; `folderName` is its id. */
+  snapshot: SnapshotId.optional(),
 });
 type EntryFile = z.infer<typeof EntryFile>;
 
-/** A deleted machine. */
+/** A deleted machine, or a deleted snapshot of one. */
 export interface TrashedMachine extends TrashEntry {
-  /** The machine's folder, in the trash. */
+  /** The machine's or the snapshot's folder, in the trash. */
   readonly folder: string;
   /** What the folder was called. */
   readonly folderName: string;
@@ -59,10 +66,11 @@ export class Trash {
     for (const name of await readdir(this.places.trashDir)) {
       const path = join(this.places.trashDir, name);
       try {
-        if (name.startsWith(deletingPrefix) || !(await isThere(join(path, "machine")))) {
+        if (name.startsWith(deletingPrefix) ? !(await isThere(join(path, "snapshot"))) : (await contentOf(path)) === undefined) {
           if (await isRemovable(path)) await removeTree(path, this.faults);
           continue;
         }
+        if (name.startsWith(deletingPrefix)) continue;
         const entry = await this.read(name);
         if (entry?.keptDisks !== undefined) await this.moveKeptDisks(entry, entry.keptDisks);
       } catch (failure) {
@@ -115,6 +123,36 @@ export class Trash {
     }
   }
 
+  /** Moves a snapshot's folder here. `bytes`: what it takes that nothing else needs. */
+  async putSnapshot(snapshot: { readonly id: SnapshotId; readonly folder: string; readonly machineId: string; readonly name: string; readonly bytes: number }): Promise<TrashedMachine> {
+    const id = randomBytes(6).toString("hex");
+    const path = join(this.places.trashDir, id);
+    const { machineId, name, bytes, folder } = snapshot;
+    const file: EntryFile = { version: 1, machineId, name, folderName: snapshot.id, snapshot: snapshot.id, deletedAt: this.now(), bytes };
+    try {
+      await makeFolder(path, this.faults);
+      await writeFileAtomically(join(path, "entry.json"), `${JSON.stringify(file, null, 2)}\n`, { faults: this.faults });
+      await renameDurably(folder, join(path, "snapshot"), this.faults);
+      return { id, ...withoutVersion(file), folder: join(path, "snapshot") };
+    } catch (failure) {
+      if (await isThere(join(path, "snapshot"))) await renameDurably(join(path, "snapshot"), folder);
+      await removeTree(path);
+      throw fileError(failure, `"${name}" could not be moved to the trash`, folder);
+    }
+  }
+
+  /** Takes an entry off the list, for good; what was in it is in the folder that is answered until that is removed. */
+  async doom(id: string): Promise<string> {
+    const doomed = join(this.places.trashDir, `${deletingPrefix}${id}`);
+    await renameDurably(join(this.places.trashDir, id), doomed, this.faults);
+    return doomed;
+  }
+
+  /** The folders of entries that are being deleted for good. */
+  async doomed(): Promise<string[]> {
+    return (await readdir(this.places.trashDir)).filter((name) => name.startsWith(deletingPrefix)).map((name) => join(this.places.trashDir, name));
+  }
+
   /** The rename happened and could not be made durable: the machine goes back to where it was. */
   private async undoPut(machine: RegisteredMachine, path: string): Promise<void> {
     await renameDurably(join(path, "machine"), machine.folder);
@@ -138,10 +176,10 @@ export class Trash {
     await renameDurably(entry.keptDisks, inside, this.faults);
   }
 
-  /** Removes the shell of an entry whose machine has left it. */
+  /** Removes the shell of an entry whose content has left it. */
   async removeShell(id: string): Promise<void> {
     const path = join(this.places.trashDir, id);
-    if (await isThere(join(path, "machine"))) throw new Error(`the trash entry ${id} still holds its machine`);
+    if ((await contentOf(path)) !== undefined) throw new Error(`the trash entry ${id} still holds what was deleted`);
     await removeTree(path, this.faults);
   }
 
@@ -162,18 +200,26 @@ export class Trash {
 
   private async read(id: string): Promise<TrashedMachine | undefined> {
     const path = join(this.places.trashDir, id);
-    const folder = join(path, "machine");
-    if (!(await isThere(folder))) return undefined;
+    const content = await contentOf(path);
+    if (content === undefined) return undefined;
+    const folder = join(path, content);
     try {
       const parsed = EntryFile.safeParse(JSON.parse(await readFile(join(path, "entry.json"), "utf8")));
-      if (parsed.success) {
-        const { machineId, name, folderName, deletedAt, bytes, keptDisks } = parsed.data;
-        return { id, name, machineId, deletedAt, bytes, folder, folderName, keptDisks };
-      }
+      if (parsed.success) return { id, ...withoutVersion(parsed.data), folder };
     } catch (failure) {
       if (!isMissing(failure) && !(failure instanceof SyntaxError)) throw fileError(failure, "The trash could not be read", path, "read");
     }
-    return this.rebuild(id, folder);
+    return content === "machine" ? this.rebuild(id, folder) : this.rebuildSnapshot(id, folder);
+  }
+
+  private async rebuildSnapshot(id: string, folder: string): Promise<TrashedMachine | undefined> {
+    const snapshot = await readSnapshot(folder);
+    if (!snapshot?.record) {
+      this.log.warn(`the trash entry ${folder} does not say which machine's snapshot it is; it is left alone`);
+      return undefined;
+    }
+    const { record } = snapshot;
+    return { id, name: record.name, machineId: record.config.id, snapshot: record.id, folderName: record.id, deletedAt: (await lstat(folder)).ctimeMs, bytes: await bytesOnDisk(folder), folder };
   }
 
   /** An entry whose own file is unusable, told from the machine in it. */
@@ -187,6 +233,22 @@ export class Trash {
     }
     return { id, name, machineId, deletedAt: (await lstat(folder)).ctimeMs, bytes: await bytesOnDisk(folder), folder, folderName: name };
   }
+}
+
+/** What an entry holds; nothing in a shell. */
+async function contentOf(path: string): Promise<"machine" | "snapshot" | undefined> {
+  if (await isThere(join(path, "machine"))) return "machine";
+  return (await isThere(join(path, "snapshot"))) ? "snapshot" : undefined;
+}
+
+/** What the contract says of an entry. */
+export function withoutFolder({ folder, folderName, ...entry }: TrashedMachine): TrashEntry {
+  void [folder, folderName];
+  return entry;
+}
+
+function withoutVersion({ machineId, name, folderName, deletedAt, bytes, keptDisks, snapshot }: EntryFile): Omit<TrashedMachine, "id" | "folder"> {
+  return { machineId, name, folderName, deletedAt, bytes, ...(keptDisks === undefined ? {} : { keptDisks }), ...(snapshot === undefined ? {} : { snapshot }) };
 }
 
 /** In the trash only what is surely ours is removed unasked: a shell, or what was being deleted. */

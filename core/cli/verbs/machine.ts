@@ -1,6 +1,6 @@
 import { formatSize, MiB } from "../../base/bytes";
 import { TerrariumError } from "../../contract/errors";
-import type { AcceleratorInfo, MachineInfo } from "../../contract/model";
+import type { AcceleratorInfo, MachineInfo, TrashEntry } from "../../contract/model";
 import { procedures } from "../../contract/procedures";
 import { shellWords } from "../../contract/shellWords";
 import { requireYes, yesOption } from "../ask";
@@ -142,11 +142,12 @@ export const machineVerbs: readonly Verb[] = [
     operands: "ID",
     count: [1, 1],
     doc: procedures["trash.restore"].doc,
-    more: ["ID is an entry's id or the beginning of it, or the machine's name when only one entry has it."],
+    more: ["ID is an entry's id or the beginning of it, or its name when only one entry has it."],
     async run(context, [said]) {
       const host = await context.connect();
-      const machine = await host.call("trash.restore", { id: await findTrash(host, said!) });
-      context.print(machine, `${machine.name} is back.`);
+      const entry = await findTrash(host, said!);
+      const machine = await host.call("trash.restore", { id: entry.id });
+      context.print(machine, `${entry.snapshot === undefined ? machine.name : entry.name} is back.`);
     },
   }),
   verb({
@@ -158,7 +159,7 @@ export const machineVerbs: readonly Verb[] = [
     options: { yes: yesOption },
     async run(context, [said], values) {
       const host = await context.connect();
-      const id = said === undefined ? undefined : await findTrash(host, said);
+      const id = said === undefined ? undefined : (await findTrash(host, said)).id;
       const doomed = (await host.call("trash.list", {})).filter((entry) => id === undefined || entry.id === id);
       if (doomed.length === 0) return context.print({}, "The trash is empty.");
       await requireYes(context, values.yes, `${doomed.map((entry) => `${entry.name} (${formatSize(entry.bytes)})`).join(", ")}: delete for good? ${doomed.length === 1 ? "It" : "They"} cannot be brought back.`);
@@ -171,11 +172,11 @@ export const machineVerbs: readonly Verb[] = [
 
 type Caller = Awaited<ReturnType<Parameters<Verb["run"]>[0]["connect"]>>;
 
-async function findTrash(host: Caller, said: string): Promise<string> {
+async function findTrash(host: Caller, said: string): Promise<TrashEntry> {
   const entries = await host.call("trash.list", {});
   for (const matches of [entries.filter((entry) => entry.id === said), entries.filter((entry) => entry.name === said), entries.filter((entry) => said.length >= 4 && entry.id.startsWith(said))]) {
     if (matches.length > 1) throw new TerrariumError("not-found", `"${said}" could be any of ${matches.length} entries of the trash.`, `Use an id: ${matches.map((entry) => entry.id).join(", ")}.`);
-    if (matches[0]) return matches[0].id;
+    if (matches[0]) return matches[0];
   }
   throw new TerrariumError("not-found", `There is no "${said}" in the trash.`, "terrarium trash list shows what is in it.");
 }
