@@ -1,6 +1,6 @@
 import { TerrariumError, toErrorData } from "../contract/errors";
 import type { DiskConfig, MachineConfig, MachinePatch } from "../contract/model";
-import { layerNode, type Engine } from "../engine/engine";
+import type { Engine } from "../engine/engine";
 import { QmpError } from "../engine/qmp";
 import { changeDisks, type DiskChange, type FillControl, type ImageTools } from "./creation";
 import type { Machine } from "./machine";
@@ -196,20 +196,25 @@ class LiveChange {
     await this.closeNodes(disk);
   }
 
-  /** Closes what is open of a disk that no device uses any more, from the top down: layers that were opened with the one above are gone with it. */
+  /** Closes what is open of a disk that no device uses any more. Layers that were opened with the one above are gone with it; one that another lies on comes after that. */
   private async closeNodes(disk: DiskConfig): Promise<void> {
     const { closeNode } = this.engine.live;
-    for (let open = await this.openNodes(disk); open[0] !== undefined && closeNode; open = await this.openNodes(disk)) {
-      await this.machine.live().tell([closeNode(open[0])]);
+    if (!closeNode) return;
+    for (let open = await this.openNodes(disk); open.length > 0; ) {
+      let refused: unknown;
+      for (const name of open) await this.machine.live().tell([closeNode(name)]).catch((error: unknown) => (refused = error));
+      const left = await this.openNodes(disk);
+      if (left.length === open.length) throw refused;
+      open = left;
     }
   }
 
-  /** The block nodes of the disk that the machine process has open, the topmost first. */
+  /** The block nodes of the disk's place that the machine process has open. A machine process of an earlier version calls the only one as the disk. */
   private async openNodes(disk: DiskConfig): Promise<string[]> {
     const { openNodes } = this.engine.live;
     if (!openNodes) return [];
     const names = openNodes.names(await this.machine.live().session.qmp.execute(openNodes.ask.execute, openNodes.ask.arguments));
-    return disk.layers.map((layer) => layerNode(disk, layer)).reverse().filter((name) => names.includes(name));
+    return names.filter((name) => name === disk.id || name.startsWith(`${disk.id}-`));
   }
 }
 

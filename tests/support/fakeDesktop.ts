@@ -5,6 +5,7 @@ import { AdapterConfig, type DoctorCheck, type EngineInfo, type FileInspection, 
 import type { HostEvent, ProcedureInput, ProcedureName, ProcedureOutput, StreamRequest } from "../../core/contract/procedures";
 import { isLive, refusal, type MachineCommand } from "../../core/contract/states";
 import { FakeNetworks } from "./fakeNetworks";
+import { FakeSnapshots } from "./fakeSnapshots";
 
 /*
  * A desktop in memory, for tests of the windows: it keeps machines in a list, moves them between states as the real
@@ -292,8 +293,18 @@ export class FakeDesktop implements DesktopApi {
     },
   });
 
+  readonly snapshots = new FakeSnapshots({
+    machine: (id) => this.machine(id),
+    job: (kind, title, id) => this.finishedJob(kind, title, id),
+    announce: (event) => this.announce(event),
+    refuse: (code, message) => {
+      throw new Refusal({ code, message });
+    },
+  });
+
   private readonly handlers: Handlers = {
     ...this.networks.handlers,
+    ...this.snapshots.handlers,
     "host.info": () => this.host,
     "host.doctor": () => this.doctor,
     "host.systems": () => this.systems,

@@ -53,8 +53,8 @@ describe("QEMU's command line", () => {
       ...["-device", '{"driver":"pvpanic-pci","id":"panic0","bus":"pcie.0"}'],
       ...["-device", '{"driver":"ich9-ahci","id":"sata","bus":"pcie.0"}', "-device", '{"driver":"virtio-scsi-pci","id":"scsi","bus":"pcie.0"}'],
       ...[...port("disk0", 1), ...port("disk1", 2), ...port("disk2", 3), ...port("disk3", 4), ...port("net0", 5), ...port("net1", 6), ...port("net2", 7), ...port("net3", 8)],
-      ...["-blockdev", '{"driver":"raw","node-name":"disk0","discard":"unmap","file":{"driver":"file","filename":"/home/me/machines/a/disks/disk0/0.raw","discard":"unmap"}}'],
-      ...["-device", '{"driver":"virtio-blk-pci","bus":"port-disk0","id":"disk0","drive":"disk0","serial":"disk0","werror":"stop","rerror":"stop"}'],
+      ...["-blockdev", '{"driver":"raw","node-name":"disk0-ff9d9c85","discard":"unmap","file":{"driver":"file","filename":"/home/me/machines/a/disks/disk0/0.raw","discard":"unmap"}}'],
+      ...["-device", '{"driver":"virtio-blk-pci","bus":"port-disk0","id":"disk0","drive":"disk0-ff9d9c85","serial":"disk0","werror":"stop","rerror":"stop"}'],
       ...["-device", '{"driver":"ide-cd","id":"cd0","bus":"sata.5"}'],
       ...["-netdev", '{"type":"stream","id":"cable0","server":true,"addr":{"type":"unix","path":"/run/m/0123/net0.sock"}}'],
       ...["-device", '{"driver":"virtio-net-pci","id":"net0","netdev":"cable0","mac":"52:54:00:00:00:01","bus":"port-net0","romfile":""}'],
@@ -101,18 +101,18 @@ describe("QEMU's command line", () => {
   });
 
   it("names every layer of a disk itself, so that no image leads to another file", () => {
-    const layers = [{ file: "base.raw", format: "raw" as const }, { file: "1.qcow2", format: "qcow2" as const }, { file: "/elsewhere/2.qcow2", format: "qcow2" as const }];
+    const layers = [{ file: "base.raw", format: "raw" as const }, { file: "1.qcow2", format: "qcow2" as const }, { file: "/elsewhere/89abcdef.qcow2", format: "qcow2" as const }];
     expect(diskNode({ id: "disk1", sizeBytes: 512, layers }, "/m")).toEqual({
       driver: "qcow2",
-      "node-name": "disk1",
+      "node-name": "disk1-89abcdef",
       discard: "unmap",
-      file: { driver: "file", filename: "/elsewhere/2.qcow2", discard: "unmap" },
+      file: { driver: "file", filename: "/elsewhere/89abcdef.qcow2", discard: "unmap" },
       backing: {
         driver: "qcow2",
-        "node-name": "disk1-layer1",
+        "node-name": "disk1-02855428",
         "read-only": true,
         file: { driver: "file", filename: "/m/1.qcow2" },
-        backing: { driver: "raw", "node-name": "disk1-layer0", "read-only": true, file: { driver: "file", filename: "/m/base.raw" } },
+        backing: { driver: "raw", "node-name": "disk1-e75c9d1a", "read-only": true, file: { driver: "file", filename: "/m/base.raw" } },
       },
     });
     expect(diskNode({ id: "disk0", sizeBytes: 512, layers: [{ file: "1.qcow2", format: "qcow2" }] }, "/m")).toMatchObject({ backing: null });
@@ -140,7 +140,7 @@ describe("QEMU's command line", () => {
     const args = argv({ name: "a,b", disks: [{ id: "disk0", sizeBytes: 512, layers: [{ file: "x,y.raw", format: "raw" }] }] }, { serialLog: "/m,n/serial0.log" });
     expect(args).toContain("guest=a,,b");
     expect(args.find((word) => word.includes("id=serial0"))).toContain("logfile=/m,,n/serial0.log");
-    expect(node(args, "disk0")).toMatchObject({ file: { filename: "/home/me/machines/a/x,y.raw" } });
+    expect(node(args, "disk0-5a9bcdbe")).toMatchObject({ file: { filename: "/home/me/machines/a/x,y.raw" } });
   });
 
   it("gives every adapter a cable of our own kind and no other way out, whatever its model and mode", () => {

@@ -48,7 +48,7 @@ class PretendQemu {
         return {};
       case "blockdev-del":
         if (!this.nodes.has(name)) throw new QmpError(command, "GenericError", `Failed to find node with node-name='${name}'`);
-        if (this.devices.has(name)) throw new QmpError(command, "GenericError", `Node ${name} is in use`);
+        if (this.devices.has(name.split("-")[0] ?? "")) throw new QmpError(command, "GenericError", `Node ${name} is in use`);
         this.nodes.delete(name);
         return {};
       case "device_add":
@@ -75,6 +75,11 @@ class PretendQemu {
       default:
         throw new Error(`nobody expected ${command}`);
     }
+  }
+
+  /** The file that is open for a disk. */
+  fileOf(disk: string): string | undefined {
+    return [...this.nodes].find(([node]) => node.split("-")[0] === disk)?.[1];
   }
 
   letGo(device: string): void {
@@ -112,7 +117,7 @@ describe("changing a machine that runs", () => {
   const run = (): unknown => ({ tell, session: { qmp: qemu }, applyLinks: async () => undefined });
   const machine = (): Machine => ({ folder, isLive: true, clock, live: run, get current() { return run(); }, log: { event: () => undefined } }) as never;
   const set = async (patch: MachinePatch, save: (next: MachineConfig) => Promise<void> = async (next) => void (saved = config = next)): Promise<void> =>
-    changeMachine(machine(), config, patch, kindOfChange(config, patch), await makeAddedDisks(machine(), config, patch, kindOfChange(config, patch), { formats: ["raw", "qcow2"], qemuImg: undefined }, control), { engine, save, rewire: async () => undefined });
+    changeMachine(machine(), config, patch, kindOfChange(config, patch), await makeAddedDisks(machine(), config, patch, kindOfChange(config, patch), { formats: ["raw", "qcow2"], qemuImg: undefined }, control, async () => false), { engine, save, rewire: async () => undefined });
   const control = { signal: new AbortController().signal, progress: () => undefined };
   const layer = (id: string): string => join(folder, config.disks.find((disk) => disk.id === id)?.layers[0]?.file ?? "");
 
@@ -120,7 +125,7 @@ describe("changing a machine that runs", () => {
     await set({ addDisks: [{ sizeBytes: 4096 }] });
     const former = layer("disk0");
     await set({ removeDisks: ["disk0"], addDisks: [{ sizeBytes: 8192 }] });
-    expect(qemu.nodes.get("disk0")).toBe(layer("disk0"));
+    expect(qemu.fileOf("disk0")).toBe(layer("disk0"));
     expect(layer("disk0")).not.toBe(former);
     expect(await readdir(join(folder, "disks"))).toEqual(["disk0-2"]);
   });
@@ -148,12 +153,13 @@ describe("changing a machine that runs", () => {
     expect(saved?.disks).toEqual([]);
   });
 
-  it("plugs a disk in where a killed host service has left one that nobody knows of", async () => {
-    qemu.nodes.set("disk0", "/left/behind.raw");
+  it.each(["disk0-01234567", "disk0"])("plugs a disk in where a killed host service has left one that nobody knows of, as %s", async (node) => {
+    qemu.nodes.set(node, "/left/behind.raw");
     qemu.devices.add("disk0");
     await set({ addDisks: [{ sizeBytes: 4096 }] });
-    expect(qemu.nodes.get("disk0")).toBe(layer("disk0"));
+    expect(qemu.fileOf("disk0")).toBe(layer("disk0"));
     expect([...qemu.devices]).toEqual(["disk0"]);
+    expect(qemu.nodes.size).toBe(1);
   });
 
   it("changes nothing when one part of it cannot be done", async () => {
@@ -169,7 +175,7 @@ describe("changing a machine that runs", () => {
     const unwritable = set({ medium: null, addDisks: [{ sizeBytes: 4096 }], disks: [{ id: "disk0", limits: { bytesPerSecond: 4096 } }] }, () => Promise.reject(new TerrariumError("disk-full", "The disk is full.")));
     await expect(unwritable).rejects.toMatchObject({ code: "disk-full" });
     expect(qemu.medium).toBe("/discs/one.iso");
-    expect([...qemu.nodes.keys()]).toEqual(["disk0"]);
+    expect([...qemu.nodes.values()]).toEqual([layer("disk0")]);
     expect(qemu.limits.at(-1)).toMatchObject({ bps: 0 });
     expect(await readdir(join(folder, "disks"))).toEqual(["disk0"]);
   });

@@ -15,6 +15,9 @@ const context: PlanContext = { id: "11111111-1111-4111-8111-111111111111", now: 
 const control = (patch: Partial<FillControl> = {}): FillControl => ({ signal: new AbortController().signal, progress: () => undefined, ...patch });
 const specOf = (patch: Partial<MachineSpecInput>): MachineSpec => MachineSpec.parse({ name: "web", memoryMiB: 128, boot: { kind: "starter" }, ...patch });
 
+/** Nothing else needs a file. */
+const unneeded = async (): Promise<boolean> => false;
+
 describe("planMachine", () => {
   it("turns a specification into a complete configuration", async () => {
     const { config } = await planMachine(specOf({ disks: [{ sizeBytes: 1000 }], medium: "/a.iso", adapters: [{ attachment: { mode: "none" } }, { attachment: { mode: "nat" }, plugged: false, mac: "52:54:00:aa:bb:cc" }] }), context);
@@ -100,7 +103,7 @@ describe("changeDisks", () => {
 
   it("deletes a removed disk only when the change is committed", async () => {
     const config = await machineWith("disk0", "disk1");
-    const change = await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control());
+    const change = await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control(), unneeded);
     expect(change.disks).toEqual([disk("disk1")]);
     expect((await readdir(join(folder.path, "disks"))).sort()).toEqual(["disk0", "disk1"]);
     await change.commit();
@@ -109,16 +112,25 @@ describe("changeDisks", () => {
 
   it("takes an added disk back when the change is undone", async () => {
     const config = await machineWith("disk1");
-    const change = await changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control());
+    const change = await changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control(), unneeded);
     expect(change.disks.map(({ id }) => id)).toEqual(["disk0", "disk1"]);
     expect((await stat(join(folder.path, "disks/disk0/0.raw"))).size).toBe(1024);
     await change.undo();
     expect(await readdir(join(folder.path, "disks"))).toEqual(["disk1"]);
   });
 
+  it("leaves a file that something else needs, and deletes the others", async () => {
+    const config = makeConfig({ disks: [{ id: "disk0", sizeBytes: 512, layers: [{ file: "disks/disk0/0.raw", format: "raw" }, { file: "disks/disk0/01234567.qcow2", format: "qcow2" }] }] });
+    await mkdir(join(folder.path, "disks/disk0"), { recursive: true });
+    for (const name of ["0.raw", "01234567.qcow2"]) await writeFile(join(folder.path, "disks/disk0", name), name);
+    const change = await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control(), async (path) => path.endsWith("0.raw"));
+    await change.commit();
+    expect(await readdir(join(folder.path, "disks/disk0"))).toEqual(["0.raw"]);
+  });
+
   it("replaces a disk without touching its file before the commit", async () => {
     const config = await machineWith("disk0");
-    const change = await changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control());
+    const change = await changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control(), unneeded);
     expect(change.disks).toEqual([{ id: "disk0", sizeBytes: 1024, layers: [{ file: "disks/disk0-2/0.raw", format: "raw" }] }]);
     expect(await readFile(join(folder.path, "disks/disk0/0.raw"), "utf8")).toContain("disk0");
     await change.commit();
@@ -129,19 +141,19 @@ describe("changeDisks", () => {
     const linked = join(folder.path, "image");
     await writeFile(linked, mbrDisk(512));
     const config = makeConfig({ disks: [{ id: "disk0", sizeBytes: 512, layers: [{ file: linked, format: "raw" }] }] });
-    await (await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control())).commit();
+    await (await changeDisks(folder.path, config, { add: [], remove: ["disk0"] }, { formats: ["raw"], qemuImg: undefined }, control(), unneeded)).commit();
     expect((await stat(linked)).size).toBe(512);
     const shared = await machineWith("disk0");
     const both = { ...shared, disks: [disk("disk0"), { ...disk("disk0"), id: "disk1" }] };
-    await (await changeDisks(folder.path, both, { add: [], remove: ["disk1"] }, { formats: ["raw"], qemuImg: undefined }, control())).commit();
+    await (await changeDisks(folder.path, both, { add: [], remove: ["disk1"] }, { formats: ["raw"], qemuImg: undefined }, control(), unneeded)).commit();
     expect(await readFile(join(folder.path, "disks/disk0/0.raw"), "utf8")).toContain("disk0");
   });
 
   it("leaves nothing of an added disk when making it fails or is cancelled", async () => {
     const config = await machineWith("disk0");
-    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }, { sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ faults: failingAfter(4).hook }))).rejects.toMatchObject({ code: "disk-full" });
+    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }, { sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ faults: failingAfter(4).hook }), unneeded)).rejects.toMatchObject({ code: "disk-full" });
     const reason = new Error("cancelled");
-    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ signal: AbortSignal.abort(reason) }))).rejects.toBe(reason);
+    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ signal: AbortSignal.abort(reason) }), unneeded)).rejects.toBe(reason);
     expect(await readdir(join(folder.path, "disks"))).toEqual(["disk0"]);
   });
 
@@ -156,7 +168,7 @@ describe("changeDisks", () => {
       await mkdir(mine);
       await writeFile(join(mine, "0.raw"), "somebody's");
     };
-    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ faults }))).rejects.toBeInstanceOf(TerrariumError);
+    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 1024 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control({ faults }), unneeded)).rejects.toBeInstanceOf(TerrariumError);
     expect(seen.sort()).toEqual([expect.stringMatching(/^\.staging-[0-9a-f]{8}$/), "disk0"]);
     expect((await readdir(disks)).sort()).toEqual(["disk0", "disk1"]);
     expect(await readFile(join(mine, "0.raw"), "utf8")).toBe("somebody's");
@@ -164,8 +176,8 @@ describe("changeDisks", () => {
 
   it("refuses a fifth disk and a disk that is not there", async () => {
     const config = makeConfig({ disks: ["disk0", "disk1", "disk2", "disk3"].map(disk) });
-    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 512 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control())).rejects.toMatchObject({ code: "unsupported" });
-    await expect(changeDisks(folder.path, config, { add: [], remove: ["disk7"] }, { formats: ["raw"], qemuImg: undefined }, control())).rejects.toMatchObject({ code: "not-found" });
+    await expect(changeDisks(folder.path, config, { add: [{ sizeBytes: 512 }], remove: [] }, { formats: ["raw"], qemuImg: undefined }, control(), unneeded)).rejects.toMatchObject({ code: "unsupported" });
+    await expect(changeDisks(folder.path, config, { add: [], remove: ["disk7"] }, { formats: ["raw"], qemuImg: undefined }, control(), unneeded)).rejects.toMatchObject({ code: "not-found" });
   });
 });
 
