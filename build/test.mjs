@@ -46,7 +46,7 @@ async function setUp() {
   if (needs.has("guest") && !(await buildStarterGuest(progress))) {
     throw new SetupError("The tests boot the starter guest, and it could not be built.", "The lines above say why.");
   }
-  await fetchDebianGuests(["cloud", "installer"].filter((name) => needs.has(name)), progress);
+  await fetchDebianGuests(["cloud", "cloud-init", "installer"].filter((name) => needs.has(name)), progress);
 }
 
 async function runSuites() {

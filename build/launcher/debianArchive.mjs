@@ -192,6 +192,19 @@ export async function resolvedMetapackage(ask, name, pattern) {
   return { name: found, version: await candidateVersion(ask, found) };
 }
 
+/** The versions that apt would install, by name. */
+export async function candidateVersions(ask, names) {
+  const found = new Map();
+  for (const paragraph of (await ask("apt-cache", "show", "--no-all-versions", ...names)).split("\n\n")) {
+    const [, name] = /^Package: (\S+)$/m.exec(paragraph) ?? [];
+    const [, version] = /^Version: (\S+)$/m.exec(paragraph) ?? [];
+    if (name !== undefined && version !== undefined) found.set(name, version);
+  }
+  const missing = names.filter((name) => !found.has(name));
+  if (missing.length > 0) throw new Error(`there is no ${missing.join(", ")}`);
+  return Object.fromEntries(names.map((name) => [name, found.get(name)]));
+}
+
 /** The version that apt would install. */
 export async function candidateVersion(ask, name) {
   const version = /^Version: (\S+)$/m.exec(await ask("apt-cache", "show", "--no-all-versions", name))?.[1];

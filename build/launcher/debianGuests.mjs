@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { candidateVersion, PackagesUnavailable, recordOf, resolvedMetapackage, unpackedPackages } from "./debianArchive.mjs";
+import { candidateVersion, candidateVersions, PackagesUnavailable, recordOf, resolvedMetapackage, unpackedPackages } from "./debianArchive.mjs";
 import { localCache } from "./paths.mjs";
 import { SetupError } from "./progress.mjs";
 import { whileHolding } from "./setupLock.mjs";
@@ -16,8 +16,16 @@ const shared = {
 const cloudKernel = "linux-image-cloud-amd64";
 const busybox = "busybox-static";
 const installerPackage = "debian-installer-12-netboot-amd64";
+/** cloud-init and apt with what they call and are linked against; the rest of a system is busybox. */
+const cloudInitPackages = [
+  ...["cloud-init", "apt", "dpkg", "tar", "bash", "coreutils", "passwd", "mount", "util-linux", "libc-bin", "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"],
+  ...["attr", "certifi", "chardet", "configobj", "idna", "jinja2", "json-pointer", "jsonpatch", "jsonschema", "markupsafe", "netifaces", "oauthlib", "pkg-resources", "pyrsistent", "requests", "serial", "six", "urllib3", "yaml"].map((name) => `python3-${name}`),
+  ...["acl1", "apt-pkg6.0", "audit1", "blkid1", "bz2-1.0", "c6", "cap-ng0", "cap2", "crypt1", "expat1", "ffi8", "gcc-s1", "gcrypt20", "gmp10", "gnutls30", "gpg-error0", "hogweed6", "idn2-0", "lz4-1", "lzma5", "md0", "mount1", "nettle8"].map((name) => `lib${name}`),
+  ...["p11-kit0", "pam0g", "pam-modules", "pcre2-8-0", "seccomp2", "selinux1", "semanage2", "sepol2", "smartcols1", "sqlite3-0", "ssl3", "stdc++6", "systemd0", "tasn1-6", "tinfo6", "udev1", "unistring2", "uuid1", "xxhash0", "yaml-0-2", "zstd1"].map((name) => `lib${name}`),
+  "zlib1g",
+];
 
-/** @type {Record<"cloud" | "installer", import("./debianArchive.mjs").Request>} */
+/** @type {Record<"cloud" | "cloud-init" | "installer", import("./debianArchive.mjs").Request>} */
 const requests = {
   cloud: {
     ...shared,
@@ -28,6 +36,13 @@ const requests = {
       const kernel = await resolvedMetapackage(ask, cloudKernel, /^linux-image-\d\S*-cloud-amd64$/);
       return { versions: { [kernel.name]: kernel.version, [busybox]: await candidateVersion(ask, busybox) }, kernelVersion: kernel.name.replace(/^linux-image-/, "") };
     },
+  },
+  "cloud-init": {
+    ...shared,
+    what: "tests' guest with cloud-init",
+    wanted: cloudInitPackages,
+    megabytes: 33,
+    choose: async (ask) => ({ versions: await candidateVersions(ask, cloudInitPackages) }),
   },
   installer: {
     ...shared,
@@ -40,7 +55,7 @@ const requests = {
 
 /**
  * Fetches what is not there yet.
- * @param {("cloud" | "installer")[]} names
+ * @param {("cloud" | "cloud-init" | "installer")[]} names
  */
 export async function fetchDebianGuests(names, progress) {
   const missing = () => names.filter((name) => recordOf(join(folder, name), requests[name]) === undefined);
@@ -73,6 +88,11 @@ export function cloudGuestFiles() {
     modules: mustExist(join(root, "lib", "modules", String(kernelVersion))),
     busybox: mustExist(join(root, "bin", "busybox")),
   };
+}
+
+/** @returns {string} a folder with the files of cloud-init, apt and what they need, unpacked and not configured */
+export function cloudInitFiles() {
+  return mustExist(join(folder, "cloud-init", "root"));
 }
 
 /** @returns {{ kernel: string, initrd: string }} Debian's installer for starting over a network, with a text screen */

@@ -18,7 +18,7 @@ const work = join(localCache, "test");
 /** @typedef {{ passed: number, failed: number, remarks: string[] }} Count */
 
 /**
- * @type {{ name: string, needs: ("bundle" | "runtime" | "guest" | "programs" | "cloud" | "installer")[], long?: boolean,
+ * @type {{ name: string, needs: ("bundle" | "runtime" | "guest" | "programs" | "cloud" | "cloud-init" | "installer")[], long?: boolean,
  *   run: (filters: string[]) => Promise<Count> }[]}
  */
 export const suites = [
@@ -30,7 +30,7 @@ export const suites = [
   { name: "state", needs: ["bundle", "guest"], run: makeState },
   { name: "integration", needs: ["bundle", "runtime", "guest", "programs", "cloud"], run: (filters) => onVirtualScreen((env) => vitest("integration", filters, 2400, env)) },
   { name: "e2e", needs: ["bundle", "runtime", "guest", "programs"], run: (filters) => onVirtualScreen((env) => vitest("e2e", filters, 1200, env)) },
-  { name: "long", long: true, needs: ["bundle", "runtime", "guest", "programs", "installer"], run: (filters) => onVirtualScreen((env) => vitest("long", filters, 7200, env)) },
+  { name: "long", long: true, needs: ["bundle", "runtime", "guest", "programs", "cloud", "cloud-init", "installer"], run: (filters) => onVirtualScreen((env) => vitest("long", filters, 7200, env)) },
 ];
 
 /** Every layer is compiled with its own tsconfig, so that a window sees no Node and the core no window. */

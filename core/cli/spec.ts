@@ -24,6 +24,7 @@ export interface CreateOptions {
   readonly grow?: string;
   readonly user?: string;
   readonly hostname?: string;
+  readonly package?: readonly string[];
   readonly group?: string;
   readonly notes?: string;
 }
@@ -84,13 +85,13 @@ function hardwareFrom({ firmware }: CreateOptions, { system, image }: CreateFind
   return { ...(chosen === "uefi" ? { firmware: chosen } : {}), ...(system?.clock === "local" ? { clock: "local" as const } : {}) };
 }
 
-function seedFrom({ user, hostname }: CreateOptions, { password, authorizedKeys = [] }: CreateFindings): Pick<MachineSpecInput, "seed"> {
+function seedFrom({ user, hostname, package: packages = [] }: CreateOptions, { password, authorizedKeys = [] }: CreateFindings): Pick<MachineSpecInput, "seed"> {
   if (user === undefined) {
-    if (hostname !== undefined || password !== undefined || authorizedKeys.length > 0) throw new UsageError("--hostname, --password-file and --ssh-key need --user.");
+    if (hostname !== undefined || packages.length > 0 || password !== undefined || authorizedKeys.length > 0) throw new UsageError("--hostname, --package, --password-file and --ssh-key need --user.");
     return {};
   }
   if (password === undefined && authorizedKeys.length === 0) throw new UsageError("--user needs --password-file or --ssh-key, or nobody could log in.");
-  return { seed: { user, authorizedKeys: [...authorizedKeys], ...(password === undefined ? {} : { password }), ...(hostname === undefined ? {} : { hostname }) } };
+  return { seed: { user, authorizedKeys: [...authorizedKeys], ...(password === undefined ? {} : { password }), ...(hostname === undefined ? {} : { hostname }), ...(packages.length > 0 ? { packages: [...packages] } : {}) } };
 }
 
 function bootFrom(options: CreateOptions): MachineSpecInput["boot"] {

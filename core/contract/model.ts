@@ -305,6 +305,8 @@ export const SeedSpec = z.object({
   password: z.string().min(1).max(200).optional(),
   authorizedKeys: z.array(z.string().min(1).max(16_384)).max(32).default([]),
   hostname: z.string().regex(/^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/, "a host name has letters, digits and -").optional(),
+  /** Packages that the guest's own package manager installs on the first start, by their names there. */
+  packages: z.array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9+._:=~-]{0,127}$/, "the name of a package has letters, digits and + . _ : = ~ -")).max(100).optional(),
 });
 export type SeedSpec = z.infer<typeof SeedSpec>;
 

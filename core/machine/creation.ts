@@ -116,8 +116,8 @@ async function archOf({ boot, medium, disks }: MachineSpec): Promise<MachineConf
 async function makeSeed(folder: string, { seed, name }: MachineSpec, id: string): Promise<void> {
   if (!seed) return;
   const path = join(folder, seedFile);
-  const { user, password, authorizedKeys, hostname = hostnameFor(name, id) } = seed;
-  const settings = { instanceId: id, hostname, user, authorizedKeys, ...(password === undefined ? {} : { passwordHash: hashPassword(password) }) };
+  const { user, password, authorizedKeys, packages, hostname = hostnameFor(name, id) } = seed;
+  const settings = { instanceId: id, hostname, user, authorizedKeys, packages, ...(password === undefined ? {} : { passwordHash: hashPassword(password) }) };
   await mkdir(join(folder, "seed"), { mode: 0o700 });
   await writeFile(path, seedImage(settings), { mode: 0o600, flush: true });
   await syncFolder(join(folder, "seed"));

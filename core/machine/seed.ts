@@ -5,7 +5,7 @@ import { writeIso, type IsoFile } from "../storage/formats/isoWriter";
 import { sha512Crypt } from "./sha512Crypt";
 
 /*
- * The disc with which a cloud image is told, on its first start, who may log in (cloud-init, data source NoCloud): a volume
+ * The disc with which a cloud image is told, on its first start, who may log in and what to install (cloud-init, data source NoCloud): a volume
  * labelled `cidata` with `meta-data`, `user-data` and, where the adapters are given, `network-config`.
  */
 
@@ -18,6 +18,8 @@ export interface SeedOptions {
   readonly passwordHash?: string | undefined;
   /** Lines of `authorized_keys`. */
   readonly authorizedKeys: readonly string[];
+  /** Names of packages, as the image's own package manager knows them. */
+  readonly packages?: readonly string[] | undefined;
   /** MAC addresses of adapters that get their address by DHCP. Without them the image sees to its first adapter by itself. */
   readonly adapters?: readonly string[] | undefined;
   /** Of the files, milliseconds since the Unix epoch. */
@@ -54,9 +56,12 @@ function randomSalt(): string {
 
 const mostKeys = 50;
 const mostKeyLength = 16 * 1024;
+const mostPackages = 100;
+/** None begins as an option does: they are words of a command line in the guest. */
+const packageName = /^[A-Za-z0-9][A-Za-z0-9+._:=~-]{0,127}$/;
 const keyLine = /^(?:ssh-(?:ed25519|rsa|dss)|ecdsa-sha2-nistp(?:256|384|521)|sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]+={0,2}(?: [^\p{C}\p{Zl}\p{Zp}]*)?$/u;
 
-function check({ hostname, instanceId, user, passwordHash, authorizedKeys, adapters = [] }: SeedOptions): void {
+function check({ hostname, instanceId, user, passwordHash, authorizedKeys, packages = [], adapters = [] }: SeedOptions): void {
   const refuse = (message: string, remedy: string): never => {
     throw new TerrariumError("invalid-input", message, remedy);
   };
@@ -72,6 +77,8 @@ function check({ hostname, instanceId, user, passwordHash, authorizedKeys, adapt
     if (/PRIVATE KEY/.test(key)) refuse("This is a private key. It must not leave your computer.", "Give the public one: the file of the same name that ends in .pub.");
     if (key.length > mostKeyLength || !keyLine.test(key)) refuse(`${JSON.stringify(key.slice(0, 40))} is not a public key of SSH.`, 'Give the line from a file that ends in .pub; it begins with "ssh-ed25519" or the like.');
   }
+  if (packages.length > mostPackages) refuse(`${packages.length} packages are too many.`, `Give at most ${mostPackages}, and install the others later.`);
+  for (const name of packages) if (!packageName.test(name)) refuse(`${JSON.stringify(name.slice(0, 64))} is not the name of a package.`, "Use letters, digits and + . _ : = ~ - only, beginning with a letter or digit.");
   if (passwordHash === undefined && authorizedKeys.length === 0) refuse("Nobody could log in: there is neither a password nor a key.", "Give a password, a public key, or both.");
   for (const mac of adapters) if (!MacAddress.safeParse(mac).success) refuse(`${JSON.stringify(mac.slice(0, 40))} is not the address of an adapter.`, "Give six hexadecimal pairs with colons between them.");
 }
@@ -86,12 +93,14 @@ function metaData({ hostname, instanceId }: SeedOptions): string {
   return `instance-id: ${scalar(instanceId)}\nlocal-hostname: ${scalar(hostname)}\n`;
 }
 
-function userData({ hostname, user, passwordHash, authorizedKeys }: SeedOptions): string {
+function userData({ hostname, user, passwordHash, authorizedKeys, packages = [] }: SeedOptions): string {
   // `user` changes the image's own default user, so its shell, groups and sudo are what the image's makers chose.
   const lines = ["#cloud-config", `hostname: ${scalar(hostname)}`, "user:", `  name: ${scalar(user)}`, `  lock_passwd: ${scalar(passwordHash === undefined)}`];
   if (passwordHash !== undefined) lines.push(`  passwd: ${scalar(passwordHash)}`);
   if (authorizedKeys.length > 0) lines.push("  ssh_authorized_keys:", ...authorizedKeys.map((key) => `    - ${scalar(key)}`));
   lines.push("users:", "  - default", `ssh_pwauth: ${scalar(passwordHash !== undefined)}`);
+  // An image's own lists of packages are as old as the image.
+  if (packages.length > 0) lines.push("package_update: true", "packages:", ...packages.map((name) => `  - ${scalar(name)}`));
   return `${lines.join("\n")}\n`;
 }
 

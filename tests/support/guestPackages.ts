@@ -18,8 +18,8 @@ export interface KernelFiles {
   readonly cmdline: string;
 }
 
-const readyWords = "the guest takes commands";
 /** What the cloud guest says on its first serial port when it takes commands. */
+export const readyWords = "the guest takes commands";
 export const cloudGuestReady = new RegExp(`${readyWords}\\r?\\n`);
 
 /** Drivers for the hardware of a machine, as far as Debian's cloud kernel has any. */
@@ -40,11 +40,7 @@ while read -r line; do eval "$line"; done
 /** Debian's cloud kernel with an initial ramdisk of busybox and drivers, written to `folder`. */
 export async function makeCloudGuest(folder: string): Promise<KernelFiles> {
   const files = cloudGuestFiles();
-  const found = findModules(files.modules);
-  const inOrder = [...loadOrder({ all: modules }, (name) => {
-    const path = found.get(name);
-    return path === undefined ? undefined : moduleDependencies(readFileSync(path));
-  }).dependencies.keys()] as string[];
+  const drivers = cloudGuestModules(files.modules);
   const busybox = readFileSync(files.busybox);
   const tree = new Map() as Parameters<typeof writeCpio>[0];
   const file = (path: string, content: Buffer | string, mode = 0o755): void => void tree.set(path, { type: "file", content: Buffer.from(content), mode });
@@ -52,12 +48,22 @@ export async function makeCloudGuest(folder: string): Promise<KernelFiles> {
   tree.set("/dev/console", { type: "character", mode: 0o600, major: 5, minor: 1 });
   file("/bin/busybox", busybox);
   for (const applet of busyboxApplets(busybox)) if (applet !== "busybox") tree.set(`/bin/${applet}`, { type: "link", target: "busybox" });
-  for (const name of inOrder) file(`/lib/modules/${name}.ko`, readFileSync(found.get(name) ?? ""), 0o644);
-  file("/modules", inOrder.map((name) => `/lib/modules/${name}.ko\n`).join(""), 0o644);
+  for (const { name, content } of drivers) file(`/lib/modules/${name}.ko`, content, 0o644);
+  file("/modules", drivers.map(({ name }) => `/lib/modules/${name}.ko\n`).join(""), 0o644);
   file("/init", init);
   const initrd = join(folder, "cloud-initrd.cpio");
   await writeFile(initrd, writeCpio(tree));
   return { kernel: files.kernel, initrd, cmdline: "console=tty0 console=ttyS0 quiet" };
+}
+
+/** The drivers of a guest with the cloud kernel, each after those it needs. */
+export function cloudGuestModules(folder: string): { readonly name: string; readonly content: Buffer }[] {
+  const found = findModules(folder);
+  const inOrder = [...loadOrder({ all: modules }, (name) => {
+    const path = found.get(name);
+    return path === undefined ? undefined : moduleDependencies(readFileSync(path));
+  }).dependencies.keys()] as string[];
+  return inOrder.map((name) => ({ name, content: readFileSync(found.get(name) ?? "") }));
 }
 
 /** A module's own word on what it needs (Linux, include/linux/module.h: MODULE_INFO(depends)). */

@@ -62,6 +62,7 @@ export const machineVerbs: readonly Verb[] = [
       "password-file": { type: "string", value: "FILE", help: "The file with that login's password; - for standard input." },
       "ssh-key": { type: "string", multiple: true, value: "FILE", help: "A public SSH key for that login." },
       hostname: { type: "string", value: "NAME", help: "The host name of a cloud image." },
+      package: { type: "string", multiple: true, value: "NAME", help: "A package that a cloud image installs on its first start." },
       group: { type: "string", value: "TEXT", help: "The group it is listed in." },
       notes: { type: "string", value: "TEXT", help: "Notes." },
     },

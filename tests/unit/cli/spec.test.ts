@@ -62,8 +62,8 @@ describe("what create is told", () => {
   });
 
   it("prepares the first login of a cloud image, and makes its copy longer", () => {
-    const spec = specFrom("c", { "disk-image": ["c.qcow2"], grow: "10G", user: "ada", hostname: "c1" }, { password: "secret", authorizedKeys: ["ssh-ed25519 AAAA"] });
-    expect(spec).toMatchObject({ disks: [{ mode: "copy", growTo: 10 * GiB }], seed: { user: "ada", password: "secret", authorizedKeys: ["ssh-ed25519 AAAA"], hostname: "c1" } });
+    const spec = specFrom("c", { "disk-image": ["c.qcow2"], grow: "10G", user: "ada", hostname: "c1", package: ["nginx", "git"] }, { password: "secret", authorizedKeys: ["ssh-ed25519 AAAA"] });
+    expect(spec).toMatchObject({ disks: [{ mode: "copy", growTo: 10 * GiB }], seed: { user: "ada", password: "secret", authorizedKeys: ["ssh-ed25519 AAAA"], hostname: "c1", packages: ["nginx", "git"] } });
     expect(() => specFrom("c", { "disk-image": ["c.qcow2"], user: "ada" })).toThrow(/nobody could log in/);
     expect(() => specFrom("c", { "disk-image": ["c.qcow2"] }, { password: "secret" })).toThrow(/--user/);
     expect(() => specFrom("c", { grow: "10G" })).toThrow(/--disk-image/);

@@ -35,6 +35,12 @@ describe("seedImage", () => {
     expect(await userData(seedImage({ ...options, passwordHash: undefined }))).toEqual({ hostname: "web", name: "anna", lock_passwd: true, key, ssh_pwauth: false });
   });
 
+  it("has packages installed, from lists that are new, when any are given", async () => {
+    const packages = await text(seedImage({ ...options, packages: ["nginx", "libstdc++6"] }), "/user-data");
+    expect(packages).toContain('package_update: true\npackages:\n  - "nginx"\n  - "libstdc++6"\n');
+    expect(await text(seedImage({ ...options, packages: [] }), "/user-data")).not.toContain("package");
+  });
+
   it("is the same for the same input", () => {
     expect(seedImage(options).equals(seedImage({ ...options }))).toBe(true);
     expect(seedImage(options).equals(seedImage({ ...options, time: Date.UTC(2026, 0, 1) }))).toBe(false);
@@ -57,6 +63,9 @@ describe("seedImage", () => {
     ["a key whose comment breaks lines where only some see it", { authorizedKeys: [`${key}\u2028x`] }, "not a public key"],
     ["nothing to log in with", { passwordHash: undefined, authorizedKeys: [] }, "Nobody could log in"],
     ["too many keys", { authorizedKeys: Array.from({ length: 51 }, () => key) }, "too many"],
+    ["a package that is an option", { packages: ["--allow-unauthenticated"] }, "not the name of a package"],
+    ["a package with a line break", { packages: ["vim\nruncmd: [reboot]"] }, "not the name of a package"],
+    ["too many packages", { packages: Array.from({ length: 101 }, () => "vim") }, "too many"],
     ["an adapter that is none", { adapters: ["52:54:00"] }, "not the address"],
   ])("refuses %s", (_, change, message) => {
     expect(() => seedImage({ ...options, ...change })).toThrow(message);
