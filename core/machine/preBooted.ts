@@ -4,6 +4,7 @@ import { setPriority, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import * as z from "zod";
 import { systemClock, type Clock } from "../base/clock";
+import { DisposableStore, toDisposable } from "../base/disposable";
 import type { Log } from "../base/log";
 import { isRunning, ownIdentity, type ProcessIdentity } from "../base/processes";
 import { TerrariumError } from "../contract/errors";
@@ -190,15 +191,20 @@ export class PreBootedStates {
     const engineLog = join(staging, "engine.log");
     const session = await Session.launch(plan, sockets, { engineLog, signal, clock, onPid: (identity) => didLaunch(identity, staging, background, log) });
     const guest = new Guest(session.agent, true, [], clock, log);
+    const held = new DisposableStore();
+    const cancelled = aborted(signal, held);
+    // It is not always waited for.
+    cancelled.catch(() => undefined);
     try {
-      await Promise.race([session.begin(), endedEarly(session), aborted(signal)]);
+      await Promise.race([session.begin(), endedEarly(session), cancelled]);
       await Promise.race([guest.waitUntilAnswering(signal, bootLimitMs), endedEarly(session)]);
       progress("Making the guest anonymous");
-      await Promise.race([session.agent.execute("terrarium-prepare", undefined, prepareLimitMs), endedEarly(session), aborted(signal)]);
+      await Promise.race([session.agent.execute("terrarium-prepare", undefined, prepareLimitMs), endedEarly(session), cancelled]);
       await session.qmp.execute("stop");
       progress("Saving its memory");
       await saveState(session.qmp, join(staging, "state"), { transport: engine.info.capabilities.stateTransport, runDir }, signal);
     } finally {
+      held.dispose();
       guest.dispose();
       await session.quit();
     }
@@ -210,11 +216,13 @@ async function endedEarly(session: Session): Promise<never> {
   throw new TerrariumError("engine-failed", end.kind === "crashed" ? end.reason : "The scratch machine ended before its guest was up.");
 }
 
-function aborted(signal: AbortSignal): Promise<never> {
+/** Rejects when `signal` aborts; `held` takes the subscription. */
+function aborted(signal: AbortSignal, held: DisposableStore): Promise<never> {
   return new Promise((_, reject) => {
     const cancel = (): void => reject(new TerrariumError("cancelled", "Cancelled."));
     if (signal.aborted) cancel();
-    else signal.addEventListener("abort", cancel, { once: true });
+    else signal.addEventListener("abort", cancel);
+    held.add(toDisposable(() => signal.removeEventListener("abort", cancel)));
   });
 }
 

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { getEventListeners, once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,11 +61,13 @@ describe("pre-booted states", () => {
     expect(key({ disks: oneDisk, engine: "qemu" })).toBeUndefined();
   });
 
-  it("are made from a machine that is nobody, has no link and none of anyone's disks, and leave no process and no other file", async () => {
+  it("are made from a machine that is nobody, has no link and none of anyone's disks, and leave no process, no other file and nobody who listens", async () => {
     const store = open();
     const config = makeConfig({ disks: oneDisk });
     const details: string[] = [];
-    await store.prepare(config, never, (detail) => details.push(detail));
+    const { signal } = new AbortController();
+    await store.prepare(config, signal, (detail) => details.push(detail));
+    expect(getEventListeners(signal, "abort")).toEqual([]);
     expect(details).toEqual(["Booting the starter guest once", "Making the guest anonymous", "Saving its memory"]);
     const key = store.keyFor(config) ?? "";
     expect(await store.find(key)).toBe(join(states, key, "state"));
