@@ -68,6 +68,7 @@ export const testPrograms = [
   { program: "tshark", names: ["tshark"], reason: "reads our packets, and ours read what it does" },
   { program: "curl", names: ["curl"], reason: "a web client that is not ours, through port forwards" },
   { program: "ssh", names: ["openssh-client"], reason: "logs in to guests through port forwards" },
+  { program: "dpkg-deb", names: ["dpkg"], reason: "makes packages that guests install" },
   ...[
     { program: "grub-mkrescue", names: ["grub-common"] },
     { program: "mformat", names: ["mtools"] },
