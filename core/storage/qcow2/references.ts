@@ -74,6 +74,7 @@ export class References {
       if (l2 === 0) return;
       this.add(l2, cluster, "a second table");
       if (l2 % cluster !== 0) return this.findings.corrupt(`${what} leads to byte ${l2}, where no cluster begins`);
+      if (l2 >= this.image.file.length) return;
       into?.push(l2);
       await this.eachEntry(l2, cluster / 8, (high, low) => this.addData(high, low));
     });
