@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { useDriver } from "../../support/bundledDriver";
-import { World } from "../../support/namespaces";
+import { connectNamespaces, Namespace, World } from "../../support/namespaces";
 import { KernelGuest, streamPeer, Talker, type TransferEnd } from "../../support/net/kernelGuest";
 import { useTemporaryFolder } from "../../support/temporaryFolder";
 
@@ -136,6 +136,28 @@ describe.each(loops)("the gateway on the %s loop, with the kernel as its guest",
     if (loop === "portable") return;
     expect(hops).toMatch(new RegExp(`^ 2  ${World.outsideAddress.replaceAll(".", "\\.")}  `, "m"));
     expect(await guest.namespace.succeed("ping", "-c", "2", "-i", "0.2", "-W", "5", World.outsideAddress)).toContain(" 2 received");
+  });
+
+  // The runtime's sockets tell of no ICMP errors.
+  const seesErrors = loop === "epoll";
+  if (seesErrors) it("shows traceroute every hop up to a computer behind a router, by UDP and by pings", async () => {
+    const far = await Namespace.create("f");
+    try {
+      await connectNamespaces(world.outside, far, "far0");
+      await world.outside.succeed("ip", "address", "add", "203.0.113.1/24", "dev", "far0");
+      await far.succeed("ip", "address", "add", "203.0.113.2/24", "dev", "far0");
+      await far.succeed("ip", "route", "add", "default", "via", "203.0.113.1");
+      await world.outside.succeed("sysctl", "-qw", "net.ipv4.ip_forward=1");
+      // Routers say only so many errors a second.
+      for (const router of [world.outside, far]) await router.succeed("sysctl", "-qw", "net.ipv4.icmp_ratelimit=0");
+      for (const by of ["-U", "-I"]) {
+        const said = await guest.namespace.succeed("traceroute", by, "-n", "-q", "1", "-w", "10", "-m", "6", "203.0.113.2");
+        const hops = [...said.matchAll(/^ *(\d+) +(\S+)/gm)].map(([, number, address]) => `${number} ${address}`);
+        expect({ by, hops }).toEqual({ by, hops: [`1 ${KernelGuest.gateway}`, `2 ${World.outsideAddress}`, "3 203.0.113.2"] });
+      }
+    } finally {
+      await far.dispose();
+    }
   });
 
   it("carries datagrams, names, and the news of a closed port", async () => {
