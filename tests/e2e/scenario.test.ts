@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -135,7 +136,19 @@ describe.each([
     await page.keyboard.type("exit");
     await page.keyboard.press("Enter");
     await page.getByText("The connection has ended.").waitFor();
-    await page.getByRole("button", { name: "Connect again" }).waitFor();
+    const again = page.getByRole("button", { name: "Connect again" });
+    await again.waitFor();
+
+    // Whoever answers by another key than the one this guest was given is not talked to.
+    const right = readFileSync(known, "utf8");
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(home.path, "stranger")]);
+    const [, type, key] = /^(\S+) (\S+)/.exec(readFileSync(join(home.path, "stranger.pub"), "utf8"))!;
+    writeFileSync(known, `${right.split(" ")[0]!} ${type} ${key}\n`);
+    await again.click();
+    await until("ssh turns back", async () => (await terminalText(page, "ssh-terminal")).includes("Host key verification failed"), signal);
+    await page.getByText("ssh could not reach garden").waitFor();
+    await picture(page, prefix + "console-ssh-stranger");
+    writeFileSync(known, right);
     await page.getByRole("button", { name: "Serial", exact: true }).click();
   });
 
