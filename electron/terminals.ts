@@ -50,7 +50,7 @@ export class Terminals {
     } catch (error) {
       throw new TerrariumError("unavailable", `No terminal can be opened on this computer: ${(error as Error).message}.`, `Log in from a terminal of your own: ssh -p ${port} ${key === undefined ? "" : `-i ${key} `}${user}@${address}`, { cause: error });
     }
-    return new PtyStream(pty, (exitCode) => (exitCode === sshFailed ? new TerrariumError("unavailable", `ssh could not reach ${machine.name}, or has lost it.`, "What it said stands in the terminal. The guest may still be starting, or have no SSH server that runs.") : undefined));
+    return new PtyStream(pty, (exitCode) => (exitCode === sshFailed ? new TerrariumError("unavailable", `ssh could not reach ${machine.name}, or has lost it.`, "What it said stands in the terminal. The guest may still be starting, have no SSH server that runs, or answer with another key than before.") : undefined));
   }
 
   /** Makes a port of this computer lead to the guest's port 22, and answers which. */

@@ -87,8 +87,10 @@ export function TerminalPane({ machine, shown, view, onView, serial, ssh, note, 
       <div className="body" hidden={view !== "serial"}>
         <SerialTerminal ref={serialTerminal} channel={serial} label="Serial terminal" testId="serial-terminal" />
       </div>
-      <div className="body" hidden={view !== "ssh"}>
-        <SerialTerminal ref={sshTerminal} channel={ssh.channel} label="SSH terminal" testId="ssh-terminal" onSize={ssh.resize} />
+      <div className="body ssh" hidden={view !== "ssh"}>
+        <div className="terminal">
+          <SerialTerminal ref={sshTerminal} channel={ssh.channel} label="SSH terminal" testId="ssh-terminal" onSize={ssh.resize} />
+        </div>
         <SshCover ssh={ssh} />
       </div>
     </section>
