@@ -113,7 +113,7 @@ describe("networks by clicks", () => {
     const leases = app.main.getByRole("region", { name: "Addresses given out" }).getByRole("row");
     await leases.filter({ hasText: "db-01" }).waitFor();
     await leases.filter({ hasText: "web-01" }).getByRole("button", { name: "Reserve this address" }).click();
-    await leases.filter({ hasText: "web-01" }).getByText("ever: reserved").waitFor();
+    await leases.filter({ hasText: "web-01" }).getByText("always, reserved").waitFor();
     await picture(app.main, "networks");
     const shown = await leases.filter({ hasText: "web-01" }).getByRole("cell").first().innerText();
     // The guest itself says so too.

@@ -1,3 +1,4 @@
+import { CaretRight } from "@phosphor-icons/react/dist/csr/CaretRight";
 import { Plus } from "@phosphor-icons/react/dist/csr/Plus";
 import { useState } from "react";
 import type { NamedNetworkMode, NetworkInfo } from "../../../core/contract/network";
@@ -92,13 +93,16 @@ function Network({ network, open, onOpen, onMachine }: { network: NetworkInfo; o
   return (
     <li>
       <div className="row head">
-        <span className="plug" style={{ background: networkColours[config.mode] }} aria-hidden="true" />
-        <button type="button" className="name" aria-expanded={open} onClick={() => onOpen(!open)}>
-          <b>{config.name}</b>
-          <span className="chip">{networkNames[config.mode]}</span>
-          <span className="mono dim">{config.subnet ?? "no addresses"}</span>
-        </button>
-        <span className="grow s faint trunc">{[config.dhcp.enabled ? "DHCP" : "no DHCP", plural(users.length, "machine")].join(", ")}</span>
+        <h2>
+          <button type="button" className="name" aria-expanded={open} onClick={() => onOpen(!open)}>
+            <CaretRight className="ic caret" size={12} aria-hidden />
+            <span className="plug" style={{ background: networkColours[config.mode] }} aria-hidden="true" />
+            <b>{config.name}</b>
+            <span className="chip">{networkNames[config.mode]}</span>
+            <span className="mono dim">{config.subnet ?? "no addresses"}</span>
+          </button>
+        </h2>
+        <span className="grow s faint trunc">{[config.dhcp.enabled ? "DHCP" : "no DHCP", users.length === 0 ? "no machine" : plural(users.length, "machine")].join(", ")}</span>
         <Button small onClick={() => setEditing(true)} aria-label={`Edit ${config.name}`}>Edit…</Button>
         <Button small look="danger" aria-label={`Delete ${config.name}`} refused={users.length > 0 ? `${plural(users.length, "machine")} use it. Plug them in elsewhere first.` : undefined} onClick={() => void remove()}>Delete</Button>
       </div>
@@ -153,7 +157,7 @@ function Traffic({ network: { config } }: { network: NetworkInfo }) {
           ) : (leases.value ?? []).length === 0 ? (
             <p className="s faint">None yet. Guests ask for one when they start.</p>
           ) : (
-            <LeaseTable leases={leases.value ?? []} now={now} machineName={name} onReserve={({ mac, address }, reserved) => reserve(mac, reserved ? address : undefined)} />
+            <LeaseTable of={config.name} leases={leases.value ?? []} now={now} machineName={name} onReserve={({ mac, address }, reserved) => reserve(mac, reserved ? address : undefined)} />
           )}
         </div>
       )}
@@ -166,6 +170,7 @@ function Traffic({ network: { config } }: { network: NetworkInfo }) {
             <p className="s faint">Nobody on it talks to the outside now.</p>
           ) : (
             <FlowTable
+              of={config.name}
               flows={flows.value ?? []}
               now={now}
               machineName={name}

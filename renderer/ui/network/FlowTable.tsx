@@ -12,11 +12,11 @@ import "./network.css";
 const mostRows = 200;
 
 /** Conversations that pass a gateway now. Each can be cut. */
-export function FlowTable({ flows, now, onCut, machineName }: { flows: readonly FlowRecord[]; now: number; onCut(flow: FlowRecord): void; machineName?: (id: string) => string | undefined }) {
+export function FlowTable({ of, flows, now, onCut, machineName }: { of: string; flows: readonly FlowRecord[]; now: number; onCut(flow: FlowRecord): void; machineName?: (id: string) => string | undefined }) {
   const [order, setOrder] = useState<FlowOrder>({ column: "age", descending: false });
   const rows = sortedFlows(flows, order);
   return (
-    <div className="table-scroll" tabIndex={0} role="region" aria-label="Conversations">
+    <div className="table-scroll" tabIndex={0} role="region" aria-label={`Conversations of ${of}`}>
       <table className="rows">
         <thead>
           <tr>
@@ -48,7 +48,7 @@ export function FlowTable({ flows, now, onCut, machineName }: { flows: readonly 
                 <td className="num">{formatBytes(flow.sentBytes)}</td>
                 <td className="num">{formatBytes(flow.receivedBytes)}</td>
                 <td className="num">{formatDuration(now - flow.startedAt)}</td>
-                <td>
+                <td className="act">
                   <Button small look="quiet" icon={Scissors} aria-label={`Cut ${guest} with ${remote}`} onClick={() => onCut(flow)} />
                 </td>
               </tr>

@@ -5,10 +5,10 @@ import { Button } from "../Button";
 import { formatDuration } from "../format";
 import "./network.css";
 
-/** Addresses that were given out. Where a network can keep one for its card, `onReserve` does it or undoes it. */
-export function LeaseTable({ leases, now, machineName, onReserve }: { leases: readonly LeaseInfo[]; now: number; machineName(id: string): string | undefined; onReserve?: ((lease: LeaseInfo, reserved: boolean) => void) | undefined }) {
+/** Addresses that were given out on `of`. Where a network can keep one for its card, `onReserve` does it or undoes it. */
+export function LeaseTable({ of, leases, now, machineName, onReserve }: { of: string; leases: readonly LeaseInfo[]; now: number; machineName(id: string): string | undefined; onReserve?: ((lease: LeaseInfo, reserved: boolean) => void) | undefined }) {
   return (
-    <div className="table-scroll" tabIndex={0} role="region" aria-label="Addresses given out">
+    <div className="table-scroll" tabIndex={0} role="region" aria-label={`Addresses given out on ${of}`}>
       <table className="rows">
         <thead>
           <tr>
@@ -31,9 +31,9 @@ export function LeaseTable({ leases, now, machineName, onReserve }: { leases: re
                   {hostname !== undefined && hostname !== name && <span className="faint"> calls itself {hostname}</span>}
                 </td>
                 <td className="mono selectable">{mac}</td>
-                <td className="num">{reserved ? "ever: reserved" : expiresAt > now ? `${formatDuration(expiresAt - now)} more` : "run out"}</td>
+                <td className="num">{reserved ? "always, reserved" : expiresAt > now ? `${formatDuration(expiresAt - now)} more` : "run out"}</td>
                 {onReserve && (
-                  <td>
+                  <td className="act">
                     <Button small look="quiet" icon={reserved ? PushPinSlash : PushPin} onClick={() => onReserve(lease, !reserved)}>
                       {reserved ? `Free ${address}` : "Reserve this address"}
                     </Button>

@@ -85,7 +85,7 @@ function Row({ forward, machine, index, status, refused }: Omit<ForwardsProps, "
           <span className={now ? undefined : "faint"}>{now ? "listens" : "waits for the machine"}</span>
         )}
       </td>
-      <td>
+      <td className="act">
         {protocol === "tcp" && <Button small look="quiet" icon={Browser} aria-label={`Open ${address} in the browser`} refused={now && !now.problem ? undefined : "It does not listen now."} onClick={() => void attempt(() => desktop.openInBrowser(reachedAt(forward), hostPort), machine.name)} />}
         {protocol === "tcp" && <Button small look="quiet" icon={Copy} aria-label={`Copy ${address}`} onClick={copy} />}
         <Button small look="quiet" icon={Trash} aria-label={`Remove the forward of ${what}`} refused={refused} onClick={remove} />

@@ -17,11 +17,11 @@ export function Limits({ machine, index, adapter, refused }: { machine: MachineI
   return (
     <div className="part" role="group" aria-label={`Limits of net${index}`}>
       <h3>Limits</h3>
-      <Rate key={JSON.stringify(adapter.rate ?? null)} adapter={adapter} refused={refused} onSet={(rate) => set({ rate })} />
+      <Rate key={JSON.stringify(adapter.rate ?? null)} index={index} adapter={adapter} refused={refused} onSet={(rate) => set({ rate })} />
       <Switch label="Only its own MAC address" about="Frames with another sender are dropped. Bridges and machines inside of the guest need others." checked={adapter.macPolicy === "own"} refused={refused} onChange={(own) => set({ macPolicy: own ? "own" : "any" })} />
       {adapter.attachment.mode === "nat" && (
         <>
-          <Switch label="The guest may reach the networks of this computer" about="Such as the LAN it is connected to. The outside beyond is not meant." checked={nat.hostNetworks} refused={refused} onChange={(hostNetworks) => set({ nat: { ...nat, hostNetworks } })} />
+          <Switch label="The guest may reach the networks of this computer" about="Such as its LAN. What lies beyond is reached either way." checked={nat.hostNetworks} refused={refused} onChange={(hostNetworks) => set({ nat: { ...nat, hostNetworks } })} />
           <Switch label="The guest may reach programs on this computer" about="Also those that listen on 127.0.0.1 alone, at the gateway’s address." checked={nat.hostLoopback} refused={refused} onChange={(hostLoopback) => set({ nat: { ...nat, hostLoopback } })} />
         </>
       )}
@@ -41,7 +41,7 @@ function Switch({ label, about, checked, refused, onChange }: { label: string; a
   );
 }
 
-function Rate({ adapter, refused, onSet }: { adapter: AdapterConfig; refused: string | undefined; onSet(rate: ReturnType<typeof rateOf> & {} | null): void }) {
+function Rate({ index, adapter, refused, onSet }: { index: number; adapter: AdapterConfig; refused: string | undefined; onSet(rate: ReturnType<typeof rateOf> & {} | null): void }) {
   const before = rateDraftOf(adapter.rate);
   const [draft, setDraft] = useState(before);
   const rate = rateOf(draft);
@@ -53,7 +53,7 @@ function Rate({ adapter, refused, onSet }: { adapter: AdapterConfig; refused: st
     <form
       className="row"
       style={{ gap: 14, alignItems: "flex-start", flexWrap: "wrap" }}
-      aria-label="Rate limit"
+      aria-label={`Rate limit of net${index}`}
       onSubmit={(event) => {
         event.preventDefault();
         apply();

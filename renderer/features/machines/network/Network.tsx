@@ -60,7 +60,7 @@ function Adapter({ machine, index, adapter }: { machine: MachineInfo; index: num
   const addresses = [...new Set([...machine.guest.addresses.filter((entry) => entry.adapter === index).map(({ address }) => address), ...(status?.address === undefined ? [] : [status.address])])];
   const attach = (attachment: Attachment): void => void attempt(() => call("adapter.attach", { id: machine.id, adapter: index, attachment }), machine.name);
   const live = isLive(machine.state);
-  const words = mode === "none" ? "no cable" : !adapter.plugged ? "cable pulled" : status ? (status.connected ? "connected" : "not connected") : live ? "plugged in" : "plugged in, machine off";
+  const words = mode === "none" ? "no cable" : !adapter.plugged ? "cable pulled" : status ? (status.problem ? "leads nowhere" : status.connected ? "connected" : "not connected") : live ? "plugged in" : "plugged in, machine off";
   return (
     <section className="adapter-section" aria-label={`Adapter net${index}`}>
       <header className="row" style={{ gap: 12, flexWrap: "wrap" }}>
@@ -69,7 +69,7 @@ function Adapter({ machine, index, adapter }: { machine: MachineInfo; index: num
           <span className="mono dim">net{index}</span> {attachmentName(adapter.attachment)}
         </h2>
         {adapter.attachment.network !== undefined && <span className="chip">{networkNames[mode]}</span>}
-        <span className={status?.connected ? "s leaf" : "s faint"}>{words}</span>
+        <span className={words === "connected" ? "s leaf" : "s faint"}>{words}</span>
         <span className="grow" />
         <Button small refused={refused} onClick={() => setAttaching(true)}>Plug in elsewhere…</Button>
         <Toggle
@@ -127,7 +127,7 @@ function Traffic({ machine, index, attachment }: { machine: MachineInfo; index: 
     <>
       <div className="part" role="group" aria-label={`Addresses given to net${index}`}>
         <h3>Addresses given out</h3>
-        {leases.failure ? <Problem level="warning" {...leases.failure} /> : given.length === 0 ? <p className="s faint">None yet. The guest asks for one by DHCP.</p> : <LeaseTable leases={given} now={now} machineName={(id) => machines.get()?.get(id)?.name} />}
+        {leases.failure ? <Problem level="warning" {...leases.failure} /> : given.length === 0 ? <p className="s faint">None yet. The guest asks for one by DHCP.</p> : <LeaseTable of={`net${index}`} leases={given} now={now} machineName={(id) => machines.get()?.get(id)?.name} />}
       </div>
       {nat && (
         <div className="part" role="group" aria-label={`Conversations of net${index}`}>
@@ -138,6 +138,7 @@ function Traffic({ machine, index, attachment }: { machine: MachineInfo; index: 
             <p className="s faint">The guest talks to nobody outside now.</p>
           ) : (
             <FlowTable
+              of={`net${index}`}
               flows={talking}
               now={now}
               onCut={({ id }) =>

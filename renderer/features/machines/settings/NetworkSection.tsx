@@ -50,7 +50,7 @@ export function NetworkSection({ machine, draft, change, findings, locked, offer
       {draft.adapters.map((adapter, index) => (
         <div key={index} role="group" aria-label={`Adapter net${index}`} className="row" style={{ gap: 10, alignItems: "flex-start" }}>
           <span className="mono dim" style={{ width: 34, paddingTop: 27 }}>net{index}</span>
-          <div className={withModel ? "three grow" : "two grow"}>
+          <div className={withModel ? "three adapter grow" : "two grow"}>
             <div className="field">
               <span className="label">Cable</span>
               <Button className="cable" refused={unlinkable} aria-label={`Cable of net${index}: ${attachmentName(adapter.attachment)}. Change it`} end={<CaretDown size={12} aria-hidden />} onClick={() => setAttaching(index)}>

@@ -153,6 +153,77 @@ describe("the network of a machine", () => {
     await until(() => expect(page()).toContain("The guest talks to nobody outside now."));
   });
 
+  it("says what is wrong with a cable, and does not call it connected", async () => {
+    const problem = { code: "not-found" as const, message: "This computer has no card enp9s0.", remedy: "Choose another card for the adapter." };
+    await show(machineWith({ attachment: { mode: "bridged", network: "enp9s0" } }, { network: [{ adapter: 0, connected: true, forwards: [], problem }] }));
+    await until(() => expect(page()).toContain("This computer has no card enp9s0."));
+    expect(page()).toContain("Choose another card for the adapter.");
+    expect(document.querySelector(".adapter-section header")!.textContent).toContain("leads nowhere");
+    expect(document.querySelector(".adapter-section header")!.textContent).not.toContain("connected");
+  });
+
+  it("tells a guest that is not connected, one that is, and the problem of their network apart", async () => {
+    const attachment = { mode: "nat-network" as const, network: "campus" };
+    const machine = machineWith({ attachment }, { network: [{ adapter: 0, connected: false, forwards: [] }] });
+    const desktop = await show(machine, ({ networks }) => {
+      networks.networks = [{ config: { name: "campus", mode: "nat-network", subnet: "10.20.0.0/24", dhcp: { enabled: true, reservations: [] } }, adapters: [], problem: { code: "locked", message: "10.20.0.0/24 is the network of eth0.", remedy: "Give it another subnet." } }];
+    });
+    const words = () => document.querySelector(".adapter-section header")!.textContent;
+    await until(() => expect(words()).toContain("not connected"));
+    await until(() => expect(page()).toContain("10.20.0.0/24 is the network of eth0."));
+    desktop.announce({ type: "machine", machine: { ...machine, network: [{ adapter: 0, connected: true, forwards: [], address: "10.20.0.100" }] } });
+    await until(() => expect(words()).not.toContain("not connected"));
+    expect(page()).toContain("10.20.0.100");
+  });
+
+  it("shows of a shared network what is this adapter's alone", async () => {
+    const machine = machineWith({ attachment: { mode: "nat-network", network: "campus" } });
+    const now = Date.now();
+    await show(machine, ({ networks }) => {
+      networks.networks = [{ config: { name: "campus", mode: "nat-network", subnet: "10.20.0.0/24", dhcp: { enabled: true, reservations: [] } }, adapters: [] }];
+      networks.leases = [[machine.id, 0, "10.20.0.100"], [machine.id, 1, "10.20.0.101"], ["00000000-0000-4000-8000-00000000ffff", 0, "10.20.0.102"]].map(([id, adapter, address], index) => ({ mac: `52:54:00:00:00:0${index}`, address: String(address), expiresAt: now + 60_000, reserved: false, machine: { id: String(id), adapter: Number(adapter) } }));
+    });
+    await until(() => expect(page()).toContain("10.20.0.100"));
+    expect(page()).not.toContain("10.20.0.101");
+    expect(page()).not.toContain("10.20.0.102");
+  });
+
+  it("pulls the cable, and plugs none in that leads nowhere", async () => {
+    const machine = machineWith();
+    const desktop = await show(machine);
+    control("Cable of net0 is plugged in").click();
+    await until(() => expect(called(desktop, "adapter.set")).toEqual([{ id: machine.id, adapter: 0, plugged: false }]));
+    await until(() => expect(page()).toContain("cable pulled"));
+    desktop.announce({ type: "machine", machine: { ...machine, config: { ...machine.config!, adapters: [{ ...nat, attachment: { mode: "none" } }] } } });
+    await until(() => expect(page()).toContain("no cable"));
+    control("Cable of net0 is plugged in").click();
+    expect(called(desktop, "adapter.set")).toHaveLength(1);
+  });
+
+  it("offers a UDP forward neither to the browser nor for copying, and what only NAT has nowhere else", async () => {
+    const machine = machineWith({ forwards: [{ ...http, protocol: "udp" }] });
+    const desktop = await show(machine);
+    await until(() => button("Remove the forward of udp 8080"));
+    expect([...document.querySelectorAll("button")].filter((element) => element.getAttribute("aria-label")?.includes("127.0.0.1:8080"))).toEqual([]);
+    control("The guest may reach the networks of this computer").click();
+    await until(() => expect(called(desktop, "adapter.set").at(-1)).toEqual({ id: machine.id, adapter: 0, nat: { hostLoopback: false, hostNetworks: false } }));
+    desktop.announce({ type: "machine", machine: { ...machine, config: { ...machine.config!, adapters: [{ ...nat, attachment: { mode: "internal", network: "lab" } }] } } });
+    await until(() => expect(page()).not.toContain("Port forwards"));
+    expect(page()).not.toContain("The guest may reach");
+  });
+
+  it("plugs nothing into a card that was not chosen, nor into a kind that cannot be had any more", async () => {
+    const machine = machineWith();
+    const desktop = await show(machine);
+    button("Plug in elsewhere…").click();
+    await until(() => button("Plug in now"));
+    document.querySelector<HTMLInputElement>('.mode-card input[aria-label="Bridged"]')!.click();
+    await until(() => expect(page()).toContain("This computer has no network card that a machine could share."));
+    expect(button("Plug in now").getAttribute("aria-disabled")).toBe("true");
+    button("Plug in now").click();
+    expect(called(desktop, "adapter.attach")).toEqual([]);
+  });
+
   it("asks for no conversations while the machine is off, and says why ssh waits", async () => {
     const desktop = await show(machineWith({ forwards: [http] }, { state: "off" }));
     await until(() => expect(page()).toContain("waits for the machine"));

@@ -78,6 +78,8 @@ describe("the page of networks", () => {
     await until(() => expect(document.querySelector(".networks .name")?.textContent).toContain("campus"));
     expect(called(desktop, "network.create")).toMatchObject([{ spec: { name: "campus", mode: "nat-network" } }]);
     expect(document.querySelector(".reach")).toBeNull();
+    // It is opened, so that one sees what to do with it.
+    expect(document.querySelector(".networks .name")?.getAttribute("aria-expanded")).toBe("true");
   });
 
   it("leads to the machines of a network, and does not delete it from under them", async () => {
@@ -93,6 +95,11 @@ describe("the page of networks", () => {
 
   it("asks before it deletes one", async () => {
     const desktop = await show([campus]);
+    button("Delete campus").click();
+    await until(() => expect(page()).toContain("Delete the network campus?"));
+    button("Cancel").click();
+    await until(() => expect(page()).not.toContain("Delete the network campus?"));
+    expect(called(desktop, "network.delete")).toEqual([]);
     button("Delete campus").click();
     await until(() => expect(page()).toContain("Delete the network campus?"));
     button("Delete").click();
@@ -114,6 +121,39 @@ describe("the page of networks", () => {
     button("Apply").click();
     await until(() => expect(document.querySelector("[role=dialog]")).toBeNull());
     expect(page()).toContain("10.30.0.0/24");
+  });
+
+  it("says what is wrong with a network, and why its addresses and conversations are not to be seen", async () => {
+    const problem = { code: "locked" as const, message: "10.20.0.0/24 is the network of eth0.", remedy: "Give it another subnet." };
+    await show([{ ...campus, problem }], [], (desktop) => {
+      desktop.failures.set("network.leases", { code: "unavailable", message: "The fabric does not answer.", remedy: "It is started again." });
+      desktop.failures.set("network.flows", { code: "unavailable", message: "Nobody knows who talks.", remedy: "Look again." });
+    });
+    expect(page()).toContain("10.20.0.0/24 is the network of eth0.");
+    open("campus");
+    await until(() => expect(page()).toContain("The fabric does not answer."));
+    await until(() => expect(page()).toContain("Nobody knows who talks."));
+  });
+
+  it("asks about the host's own programs and networks where guests can reach them alone", async () => {
+    await show([campus, { config: { name: "lab", mode: "internal", dhcp: { enabled: false, reservations: [] } }, adapters: [] }]);
+    button("Edit lab").click();
+    await until(() => expect(page()).toContain("The network lab"));
+    expect(page()).not.toContain("Guests may reach");
+    button("Cancel").click();
+    await until(() => expect(page()).not.toContain("The network lab"));
+    button("Edit campus").click();
+    await until(() => expect(page()).toContain("Guests may reach programs on this computer"));
+  });
+
+  it("gives a reserved address free again", async () => {
+    const kept = { mac, address: "10.20.0.100" };
+    const desktop = await show([{ ...campus, config: { ...campus.config, dhcp: { enabled: true, reservations: [kept] } } }], [web("campus")], ({ networks }) => {
+      networks.leases = [{ ...kept, expiresAt: 0, reserved: true }];
+    });
+    open("campus");
+    (await until(() => button("Free 10.20.0.100"))).click();
+    await until(() => expect(called(desktop, "network.set")).toEqual([{ network: "campus", patch: { dhcp: { enabled: true, reservations: [] } } }]));
   });
 
   it("keeps an address for its machine", async () => {
