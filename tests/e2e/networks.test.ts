@@ -42,7 +42,7 @@ beforeAll(async () => {
   for (const name of ["web-01", "db-01"]) terrarium("create", name, "--net", "nat");
   terrarium("serve", "--stop");
   app = await RunningApp.launch(home.path);
-  await app.resize(1360, 860);
+  await app.resize(1280, 920);
   for (const name of ["db-01", "web-01"]) {
     await row(name).click();
     await app.main.getByRole("toolbar").getByRole("button", { name: "Start", exact: true }).click();
@@ -114,6 +114,7 @@ describe("networks by clicks", () => {
     await leases.filter({ hasText: "db-01" }).waitFor();
     await leases.filter({ hasText: "web-01" }).getByRole("button", { name: "Reserve this address" }).click();
     await leases.filter({ hasText: "web-01" }).getByText("always, reserved").waitFor();
+    await app.resize(1280, 620);
     await picture(app.main, "networks");
     const shown = await leases.filter({ hasText: "web-01" }).getByRole("cell").first().innerText();
     // The guest itself says so too.
