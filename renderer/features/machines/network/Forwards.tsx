@@ -71,26 +71,29 @@ function Row({ forward, machine, index, status, refused }: Omit<ForwardsProps, "
       toasts.show({ level: "info", about: machine.name, message: `Copied ${address}` });
     }, machine.name);
   return (
-    <tr>
-      <td>{protocol.toUpperCase()}</td>
-      <td>{fromText(forward)}</td>
-      <td className="mono selectable">{portText(hostPort, count)}</td>
-      <td className="mono selectable">{portText(guestPort, count)}</td>
-      <td className="problem-text">
-        {now?.problem ? (
-          <span className="bad" role="alert">
-            {now.problem.message} {now.problem.remedy}
-          </span>
-        ) : (
-          <span className={now ? undefined : "faint"}>{now ? "listens" : "waits for the machine"}</span>
-        )}
-      </td>
-      <td className="act">
-        {protocol === "tcp" && <Button small look="quiet" icon={Browser} aria-label={`Open ${address} in the browser`} refused={now && !now.problem ? undefined : "It does not listen now."} onClick={() => void attempt(() => desktop.openInBrowser(reachedAt(forward), hostPort), machine.name)} />}
-        {protocol === "tcp" && <Button small look="quiet" icon={Copy} aria-label={`Copy ${address}`} onClick={copy} />}
-        <Button small look="quiet" icon={Trash} aria-label={`Remove the forward of ${what}`} refused={refused} onClick={remove} />
-      </td>
-    </tr>
+    <>
+      <tr>
+        <td>{protocol.toUpperCase()}</td>
+        <td>{fromText(forward)}</td>
+        <td className="mono selectable">{portText(hostPort, count)}</td>
+        <td className="mono selectable">{portText(guestPort, count)}</td>
+        <td>{now?.problem ? <span className="bad">does not listen</span> : <span className={now ? undefined : "faint"}>{now ? "listens" : "waits for the machine"}</span>}</td>
+        <td className="act">
+          {protocol === "tcp" && <Button small look="quiet" icon={Browser} aria-label={`Open ${address} in the browser`} refused={now && !now.problem ? undefined : "It does not listen now."} onClick={() => void attempt(() => desktop.openInBrowser(reachedAt(forward), hostPort), machine.name)} />}
+          {protocol === "tcp" && <Button small look="quiet" icon={Copy} aria-label={`Copy ${address}`} onClick={copy} />}
+          <Button small look="quiet" icon={Trash} aria-label={`Remove the forward of ${what}`} refused={refused} onClick={remove} />
+        </td>
+      </tr>
+      {now?.problem && (
+        <tr className="problem-row">
+          <td colSpan={6}>
+            <span className="bad" role="alert">
+              {now.problem.message} {now.problem.remedy}
+            </span>
+          </td>
+        </tr>
+      )}
+    </>
   );
 }
 
