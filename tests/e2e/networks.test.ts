@@ -68,10 +68,11 @@ describe("networks by clicks", () => {
     await app.main.getByRole("button", { name: "Add", exact: true }).click();
     await app.main.getByRole("cell", { name: "listens" }).waitFor();
     await app.main.getByText("10.0.2.15", { exact: true }).first().waitFor();
+    await app.main.getByRole("cell", { name: "always, reserved" }).waitFor();
     // The guest's server of ssh comes up a moment after its address.
     const { words, closed } = await until("the guest's first words", () => knock(free.port), signal);
     expect(words).toMatch(/^SSH-2\.0-/);
-    await app.main.getByRole("cell", { name: "tcp, forwarded" }).waitFor();
+    await app.main.getByRole("row", { name: /^tcp, forwarded .* established/ }).waitFor();
     await picture(app.main, "network-tab");
     await app.main.getByRole("button", { name: /^Cut 10\.0\.2\.15:22 with/ }).click();
     await closed;
@@ -87,7 +88,7 @@ describe("networks by clicks", () => {
     await app.main.getByRole("region", { name: "Messages" }).getByText(new RegExp(`${holder.port} of 127\\.0\\.0\\.1 is in use by .* \\(process ${process.pid}\\)`)).waitFor();
     await picture(app.main, "screens/forward-taken");
     expect(await app.main.getByRole("textbox", { name: "Port of the guest" }).inputValue()).toBe("80");
-    await app.main.getByRole("region", { name: "Messages" }).getByRole("button", { name: "Dismiss" }).click();
+    await app.main.getByRole("region", { name: "Messages" }).getByRole("alert").getByRole("button", { name: "Dismiss" }).click();
     await app.main.getByRole("button", { name: "Cancel" }).click();
     holder.close();
   });
