@@ -1,4 +1,5 @@
-import { constants, close, fdatasync, fstat, ftruncate, open, read, write } from "node:fs";
+import { constants, close, fdatasync, fstat, ftruncate, open, read, readSync, write } from "node:fs";
+import { systemClock, type Clock } from "../base/clock";
 import { err, ok, type Result } from "../base/result";
 import { errorCode, type BlockDevice, type ImageFile } from "./blockDevice";
 
@@ -10,6 +11,7 @@ export interface FileDeviceOptions {
 
 /** Discarding writes zeroes in pieces of this many bytes: Node offers no way to punch a hole. */
 const zeroes = new Uint8Array(256 * 1024);
+const settled = Promise.resolve();
 
 /**
  * Opens a raw image. Sparse files stay sparse: only what is written takes space. This is the only block I/O on files.
@@ -28,17 +30,24 @@ export async function openFile(path: string, options: FileDeviceOptions): Promis
   return ok(new FileDevice(fd, size, options.readOnly));
 }
 
-/**
- * Opens the file of an image that grows (`ImageFile`), which may be empty.
- * @param options `create`: it must not be there yet; `noFollow`: a symbolic link at the end of the path is refused
- */
-export async function openImageFile(path: string, options: { readonly readOnly: boolean; readonly create?: boolean; readonly noFollow?: boolean }): Promise<Result<ImageFile>> {
+export interface ImageFileOptions {
+  readonly readOnly: boolean;
+  /** It must not be there yet. */
+  readonly create?: boolean;
+  /** A symbolic link at the end of the path is refused. */
+  readonly noFollow?: boolean;
+  /** The system's unless given. */
+  readonly clock?: Pick<Clock, "monotonic">;
+}
+
+/** Opens the file of an image that grows (`ImageFile`), which may be empty. */
+export async function openImageFile(path: string, options: ImageFileOptions): Promise<Result<ImageFile>> {
   // Opening a pipe must not wait for somebody at its other end; on files it changes nothing.
   const access = (options.readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK;
   const opened = await openDescriptor(path, access | (options.create ? constants.O_CREAT | constants.O_EXCL : 0) | (options.noFollow ? constants.O_NOFOLLOW : 0));
   if (!opened.ok) return opened;
   const { fd, stats } = opened.value;
-  if (stats.isFile) return ok(new GrowingFile(fd, stats.size, options.readOnly));
+  if (stats.isFile) return ok(new GrowingFile(fd, stats.size, options.readOnly, new Patience(options.clock ?? systemClock())));
   await closeDescriptor(fd);
   return err(`${path} is not a regular file`);
 }
@@ -123,13 +132,69 @@ class FileDevice extends Descriptor implements BlockDevice {
   }
 }
 
+/** Longer reads are worth the way to another thread and back. */
+const mostAtOnceBytes = 16 * 1024;
+/** What the system had in memory comes faster than this, milliseconds. */
+const quickMs = 0.5;
+const mostPatience = 4096;
+/** So many reads in a row are done here; then one lets others have their turn. */
+const mostInARow = 256;
+
+/**
+ * Whether to wait for short reads in this thread. What is in the system's cache is there in a few microseconds, where the
+ * way to another thread takes tens; what is not would hold up everything. So after each slow read many are sent to other
+ * threads, twice as many every time, before one is tried here again.
+ */
+class Patience {
+  private elsewhere = 0;
+  private next = 16;
+  private inARow = 0;
+
+  constructor(private readonly clock: Pick<Clock, "monotonic">) {}
+
+  /** Runs the read here if that is likely to be quick; says whether it did. */
+  tryHere(work: () => void): boolean {
+    if (this.elsewhere > 0 || this.inARow === mostInARow) {
+      if (this.elsewhere > 0) this.elsewhere--;
+      this.inARow = 0;
+      return false;
+    }
+    this.inARow++;
+    const began = this.clock.monotonic();
+    work();
+    if (this.clock.monotonic() - began > quickMs) {
+      this.elsewhere = this.next;
+      this.next = Math.min(mostPatience, this.next * 2);
+    } else if (this.next > 16) this.next--;
+    return true;
+  }
+}
+
 class GrowingFile extends Descriptor implements ImageFile {
   constructor(
     fd: number,
     private end: number,
     readOnly: boolean,
+    private readonly patience: Patience,
   ) {
     super(fd, readOnly);
+  }
+
+  override read(offset: number, target: Uint8Array): Promise<void> {
+    if (target.length > mostAtOnceBytes) return super.read(offset, target);
+    try {
+      return this.patience.tryHere(() => this.readHere(offset, target)) ? settled : super.read(offset, target);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  private readHere(offset: number, target: Uint8Array): void {
+    for (let done = 0; done < target.length; ) {
+      const count = readSync(this.fd, target, done, target.length - done, offset + done);
+      if (count === 0) return void target.fill(0, done);
+      done += count;
+    }
   }
 
   get length(): number {

@@ -1,16 +1,16 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { isNoSpace, withFaults, type BlockDevice } from "../../../core/storage/blockDevice";
-import { openFile } from "../../../core/storage/file";
+import { isNoSpace, withFaults, type BlockDevice, type ImageFile } from "../../../core/storage/blockDevice";
+import { openFile, openImageFile, type ImageFileOptions } from "../../../core/storage/file";
 import { lockImage, ownHolder } from "../../../core/storage/imageLock";
 
 let directory: string;
 let image: string;
-const opened: BlockDevice[] = [];
+const opened: Pick<BlockDevice, "close">[] = [];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "block-"));
   image = join(directory, "disk.img");
@@ -147,5 +147,60 @@ describe("the lock of an image", () => {
     if (lock.ok) lock.value.dispose();
     const { readdirSync } = await import("node:fs");
     expect(readdirSync(directory)).toEqual(["disk.img"]);
+  });
+});
+
+describe("a file that grows", () => {
+  async function openGrowing(options: ImageFileOptions, path = image): Promise<ImageFile> {
+    const result = await openImageFile(path, options);
+    if (!result.ok) throw new Error(result.error);
+    opened.push(result.value);
+    return result.value;
+  }
+
+  it("grows as it is written, and is shortened", async () => {
+    const file = await openGrowing({ readOnly: false, create: true }, join(directory, "new"));
+    expect(file.length).toBe(0);
+    await file.write(70_000, new Uint8Array([1, 2, 3]));
+    expect([file.length, statSync(join(directory, "new")).size]).toEqual([70_003, 70_003]);
+    const found = new Uint8Array(6).fill(9);
+    await file.read(69_999, found);
+    expect([...found]).toEqual([0, 1, 2, 3, 0, 0]);
+    await file.truncate(70_001);
+    await file.read(69_999, found);
+    expect([file.length, ...found]).toEqual([70_001, 0, 1, 0, 0, 0, 0]);
+    await file.flush();
+  });
+
+  it("is not made where there is a file, nor opened through a symbolic link where that is refused, nor when it is none", async () => {
+    symlinkSync(image, join(directory, "link"));
+    expect(await openImageFile(image, { readOnly: false, create: true })).toEqual({ ok: false, error: `There is a file ${image} already` });
+    expect(await openImageFile(join(directory, "link"), { readOnly: true, noFollow: true })).toEqual({ ok: false, error: `${join(directory, "link")} is a symbolic link, not an image` });
+    expect((await openImageFile(directory, { readOnly: true })).ok).toBe(false);
+    expect((await openGrowing({ readOnly: true }, join(directory, "link"))).length).toBe(1024 * 1024);
+  });
+
+  it("is read in place as long as that is quick, and by other threads after it was slow, for longer each time", async () => {
+    let [now, asked] = [0, 0];
+    let slow = false;
+    const file = await openGrowing({ readOnly: true, clock: { monotonic: () => (asked++, (now += slow ? 1 : 0)) } });
+    const target = new Uint8Array(512);
+    const inPlace = async (reads: number): Promise<number> => {
+      const before = asked;
+      for (let index = 0; index < reads; index++) await file.read(index * 512, target);
+      return (asked - before) / 2;
+    };
+    expect(await inPlace(100)).toBe(100);
+    slow = true;
+    expect(await inPlace(1)).toBe(1);
+    expect(await inPlace(16)).toBe(0);
+    expect(await inPlace(1)).toBe(1);
+    slow = false;
+    expect(await inPlace(32)).toBe(0);
+    expect(await inPlace(100)).toBe(100);
+    // Nobody else would have a turn otherwise.
+    expect(await inPlace(1000)).toBeLessThan(1000);
+    await file.read(0, new Uint8Array(64 * 1024));
+    expect(await inPlace(0)).toBe(0);
   });
 });
