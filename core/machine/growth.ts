@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { open, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, posix, relative } from "node:path";
 import { TerrariumError } from "../contract/errors";
 import type { DiskConfig, LayerConfig } from "../contract/model";
@@ -7,7 +7,7 @@ import { layerFile, noFile } from "../engine/engine";
 import { fileError } from "../storage/fileErrors";
 import type { Steps } from "../storage/steps";
 import { isThere } from "./machineFolders";
-import { createOverlay } from "./overlay";
+import { createOverlay, overlayBytes } from "./overlay";
 
 /** Layers that a disk may have at most: each costs a file that is held open, and a look into it for every block that is read. */
 const mostLayers = 200;
@@ -69,15 +69,5 @@ function ownFolder(disk: DiskConfig): string {
 
 /** How long a disk the guest is shown from an image: an image that was linked may be longer than it was. */
 async function shownBytes(path: string, format: LayerConfig["format"]): Promise<number> {
-  if (format === "raw") return Math.ceil((await stat(path)).size / 512) * 512;
-  const file = await open(path, "r");
-  try {
-    const header = Buffer.alloc(32);
-    const { bytesRead } = await file.read(header, 0, header.length, 0);
-    const bytes = header.readBigUInt64BE(24);
-    if (bytesRead < header.length || bytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new TerrariumError("image-unusable", `${path} is no whole QCOW2 image.`, "Put the disk's file back.");
-    return Number(bytes);
-  } finally {
-    await file.close();
-  }
+  return format === "raw" ? Math.ceil((await stat(path)).size / 512) * 512 : overlayBytes(path);
 }

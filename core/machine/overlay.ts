@@ -1,19 +1,22 @@
 import { open } from "node:fs/promises";
+import { TerrariumError } from "../contract/errors";
+import { openImageFile } from "../storage/file";
+import { createQcow2, qcow2Fields, qcow2HeaderBytes } from "../storage/qcow2";
 import type { Steps } from "../storage/steps";
 
 /*
- * A new layer: a qcow2 image (version 3) without any data of its own. What lies under it is said in machine.json; the name in
- * the image is for other programs only.
+ * A new layer: a qcow2 image without any data of its own. What lies under it is said in machine.json; the name in the image is
+ * for other programs only.
  */
 
-const clusterBits = 16;
-const clusterBytes = 1 << clusterBits;
 const magic = 0x514649fb;
-const backingFormatExtension = 0xe2792aca;
-/** One L1 entry leads to as much as a cluster full of L2 entries can. */
-const bytesPerL1Entry = (clusterBytes / 8) * clusterBytes;
-/** Beyond this a disk is larger than any that is made here, and an L1 table is not read into memory. */
+/** An L1 table that is larger is not read into memory: no disk that is made here has one. */
 const mostL1Entries = 1 << 20;
+/** A longer name does not fit into an image (qcow2 spec, header). */
+const longestBacking = 1023;
+
+/** What a new layer takes on the host at most, with its tables: four clusters, and what the file system rounds up to. */
+export const emptyLayerBytes = 5 * 65536;
 
 export interface Backing {
   /** As the image names it: relative to its own folder. */
@@ -23,55 +26,62 @@ export interface Backing {
 
 /** Makes an empty layer of a disk of `sizeBytes`. It is on the disk when this resolves; its name is, when its folder is synced. */
 export async function createOverlay(path: string, sizeBytes: number, backing: Backing, steps: Steps): Promise<void> {
-  const l1Entries = Math.ceil(sizeBytes / bytesPerL1Entry);
-  const l1Clusters = Math.ceil((l1Entries * 8) / clusterBytes);
-  const clusters = 3 + l1Clusters;
-  const header = Buffer.alloc(4096);
-  const name = Buffer.from(backing.file, "utf8");
-  header.writeUInt32BE(magic, 0);
-  header.writeUInt32BE(3, 4);
-  header.writeUInt32BE(clusterBits, 20);
-  header.writeBigUInt64BE(BigInt(sizeBytes), 24);
-  header.writeUInt32BE(l1Entries, 36);
-  header.writeBigUInt64BE(BigInt(3 * clusterBytes), 40);
-  header.writeBigUInt64BE(BigInt(clusterBytes), 48);
-  header.writeUInt32BE(1, 56);
-  header.writeUInt32BE(4, 96);
-  header.writeUInt32BE(104, 100);
-  header.writeUInt32BE(backingFormatExtension, 104);
-  header.writeUInt32BE(backing.format.length, 108);
-  header.write(backing.format, 112, "latin1");
-  // The list of extensions ends with zeroes; the name follows. Longer ones than the format allows are left out.
-  const nameOffset = 112 + 8 + 8;
-  if (name.length <= 1023) {
-    header.writeBigUInt64BE(BigInt(nameOffset), 8);
-    header.writeUInt32BE(name.length, 16);
-    name.copy(header, nameOffset);
+  await steps.at("create", path);
+  const opened = await openImageFile(path, { readOnly: false, create: true });
+  if (!opened.ok) throw new TerrariumError("io", `A new layer could not be made: ${opened.error}`, "Look at the folder it is made in.");
+  const file = opened.value;
+  const numbered = {
+    ...{ length: 0, readOnly: false },
+    read: (offset: number, target: Uint8Array) => file.read(offset, target),
+    write: async (offset: number, data: Uint8Array) => {
+      await steps.at("write", path);
+      await file.write(offset, data);
+    },
+    flush: async () => {
+      await steps.at("sync", path);
+      await file.flush();
+    },
+    truncate: (length: number) => file.truncate(length),
+    close: () => file.close(),
+  };
+  try {
+    await createQcow2(numbered, { size: sizeBytes, ...(Buffer.byteLength(backing.file) <= longestBacking ? { backing } : {}) });
+  } finally {
+    await file.close();
   }
-  const refcountTable = Buffer.alloc(8);
-  refcountTable.writeBigUInt64BE(BigInt(2 * clusterBytes));
-  const refcounts = Buffer.alloc(clusters * 2);
-  for (let cluster = 0; cluster < clusters; cluster++) refcounts.writeUInt16BE(1, cluster * 2);
-  await steps.create(path, clusters * clusterBytes, [
-    { offset: 0, bytes: header },
-    { offset: clusterBytes, bytes: refcountTable },
-    { offset: 2 * clusterBytes, bytes: refcounts },
-  ]);
 }
 
-/** Whether nothing was ever written to a layer: none of its clusters leads anywhere. False for what is no qcow2 image. */
+/** How long the disk in a qcow2 image is. @throws TerrariumError `image-unusable` */
+export async function overlayBytes(path: string): Promise<number> {
+  const fields = await readAt(path, (read) => read(0, qcow2HeaderBytes).then(qcow2Fields));
+  if (fields?.magic !== magic || fields.size > BigInt(Number.MAX_SAFE_INTEGER)) throw new TerrariumError("image-unusable", `${path} is no whole QCOW2 image.`, "Put the disk's file back.");
+  return Number(fields.size);
+}
+
+/** Whether nothing was ever written to a layer: none of its clusters leads anywhere, or it was not even finished, which its header is the last part of. */
 export async function isUnwritten(path: string): Promise<boolean> {
+  return readAt(path, async (read, size) => {
+    const head = await read(0, qcow2HeaderBytes);
+    if (head.every((byte) => byte === 0)) return true;
+    const fields = qcow2Fields(head);
+    if (fields?.magic !== magic || fields.snapshotCount !== 0 || fields.l1Entries > mostL1Entries || fields.l1Offset > BigInt(size)) return false;
+    const table = await read(Number(fields.l1Offset), fields.l1Entries * 8);
+    return table.length === fields.l1Entries * 8 && table.every((byte) => byte === 0);
+  });
+}
+
+/** Reads pieces of a file, shorter ones at its end. */
+async function readAt<T>(path: string, work: (read: (offset: number, length: number) => Promise<Uint8Array>, size: number) => Promise<T>): Promise<T> {
   const file = await open(path, "r");
   try {
-    const header = Buffer.alloc(72);
-    const { bytesRead } = await file.read(header, 0, header.length, 0);
-    if (bytesRead < header.length || header.readUInt32BE(0) !== magic || header.readUInt32BE(60) !== 0) return false;
-    const entries = header.readUInt32BE(36);
-    const offset = header.readBigUInt64BE(40);
-    if (entries > mostL1Entries || offset > BigInt((await file.stat()).size)) return false;
-    const table = Buffer.alloc(entries * 8);
-    const read = await file.read(table, 0, table.length, Number(offset));
-    return read.bytesRead === table.length && table.every((byte) => byte === 0);
+    return await work(
+      async (offset, length) => {
+        const bytes = new Uint8Array(length);
+        const { bytesRead } = await file.read(bytes, 0, length, offset);
+        return bytes.subarray(0, bytesRead);
+      },
+      (await file.stat()).size,
+    );
   } finally {
     await file.close();
   }

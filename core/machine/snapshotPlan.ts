@@ -6,6 +6,7 @@ import type { Layers } from "./layers";
 import type { Machine } from "./machine";
 import { bytesOnDisk } from "./machineFolders";
 import { SavedState } from "./saved";
+import { emptyLayerBytes } from "./overlay";
 import { holdsChanges } from "./snapshotConfig";
 import { parts, type LayerOwner, type Snapshot } from "./snapshotFile";
 import { bytesOf, type Grown } from "./snapshotTree";
@@ -18,9 +19,6 @@ export interface Looked {
   readonly freeBytes: number;
   readonly machine: Machine;
 }
-
-/** What a new layer takes on the host, with its tables. */
-const emptyLayerBytes = 64 * 1024;
 
 const nothing = { least: 0, most: 0 };
 

@@ -59,21 +59,6 @@ export class Steps {
     return syncFolder(path, this.faults);
   }
 
-  /** Makes a new file that is on the disk when this resolves; its name is, when its folder is synced. Pieces leave holes between them. */
-  async create(path: string, sizeBytes: number, pieces: readonly { readonly offset: number; readonly bytes: Uint8Array }[]): Promise<void> {
-    await this.at("create", path);
-    const file = await open(path, "wx", 0o600);
-    try {
-      await this.at("write", path);
-      await file.truncate(sizeBytes);
-      for (const { offset, bytes } of pieces) for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
-      await this.at("sync", path);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-  }
-
   /** Gives a file that never changes any more a second name, or makes a copy where the file system has no such thing. */
   async linkOrCopy(from: string, to: string): Promise<void> {
     await this.at("link", to);

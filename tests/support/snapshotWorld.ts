@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { lstatSync, readFileSync } from "node:fs";
 import { lstat, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { silentLog } from "../../core/base/log";
@@ -124,9 +125,11 @@ export class SnapshotWorld {
   private async contentOf(config: MachineConfig, place: string, state: string): Promise<string> {
     const disks = config.disks.map(({ layers }) => {
       const top = layers[layers.length - 1];
-      const raw = execFileSync("qemu-img", ["convert", "-f", top?.format ?? "raw", "-O", "raw", join(this.folder, top?.file ?? ""), "/dev/stdout"].slice(0, -1).concat(join(this.home, "converted")), { stdio: ["ignore", "ignore", "inherit"] });
-      void raw;
-      return execFileSync("sha256sum", [join(this.home, "converted")], { encoding: "utf8" }).slice(0, 16);
+      return once(layers.map(({ file }) => join(this.folder, file)), "content", () => {
+        const raw = join(this.home, "converted");
+        execFileSync("qemu-img", ["convert", "-f", top?.format ?? "raw", "-O", "raw", join(this.folder, top?.file ?? ""), raw]);
+        return createHash("sha256").update(readFileSync(raw)).digest("hex").slice(0, 16);
+      });
     });
     return JSON.stringify({ disks, variables: await textOf(join(place, "nvram", "variables.qcow2")), memory: await textOf(join(place, state)) });
   }
@@ -145,11 +148,10 @@ export class SnapshotWorld {
       const read: unknown = JSON.parse(await readFile(join(entry.folder, "snapshot.json"), "utf8"));
       name((read as { config: MachineConfig }).config);
     }
-    const layers = (await filesBelow(join(this.folder, "disks"))).filter((file) => !named.has(file) && faults.push(`nothing names ${file}`));
-    void layers;
+    for (const file of await filesBelow(join(this.folder, "disks"))) if (!named.has(file)) faults.push(`nothing names ${file}`);
     for (const file of named) {
       try {
-        if (file.endsWith(".qcow2")) execFileSync("qemu-img", ["check", "-q", file], { stdio: "ignore" });
+        if (file.endsWith(".qcow2")) once([file], "check", () => execFileSync("qemu-img", ["check", "-q", file], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
         else await lstat(file);
       } catch (error) {
         faults.push(`${file}: ${String(error)}`);
@@ -159,6 +161,16 @@ export class SnapshotWorld {
     for (const entry of await readdir(join(this.home, "trash"))) if (entry.startsWith(".")) faults.push(`${entry} lies in the trash`);
     return faults;
   }
+}
+
+const judged = new Map<string, string>();
+
+/** Asks qemu-img about files once: they are copied again and again, and most are the same each time. */
+function once(files: readonly string[], question: string, ask: () => string): string {
+  const key = JSON.stringify([question, ...files.map((file) => [file, lstatSync(file).mtimeMs, lstatSync(file).size])]);
+  const answer = judged.get(key) ?? ask();
+  judged.set(key, answer);
+  return answer;
 }
 
 /** A hook that stops the world at the step of this number: it does not happen, nor does any after it. */
