@@ -1,4 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { systemClock } from "../base/clock";
 import { createLog, type Log } from "../base/log";
 import { TerrariumError, toErrorData, type ErrorData } from "../contract/errors";
 import type { FabricCallName, FabricEvent, FabricInput, FabricOutput } from "./control";
@@ -7,6 +8,7 @@ import { openHostPorts } from "./hostPorts";
 import { openReactor } from "./io";
 import type { SavedLeases } from "./leaseFile";
 import { followHostNetworks, hostCards } from "./link/hostCards";
+import { rationLines } from "./logRation";
 import type { SavedLease } from "./services/dhcp";
 import { ResolverFile } from "./services/hostResolver";
 import type { Subnet } from "./wire/addresses";
@@ -39,11 +41,15 @@ export function runDataPlane(): void {
   if (!port) throw new Error("the data plane runs in a thread of the fabric's");
   const { runDir, leases } = workerData as DataPlaneStart;
   const say = (message: FromDataPlane): void => port.postMessage(message);
-  const log: Log = createLog((line) => say({ type: "log", line }));
+  const log: Log = createLog(rationLines((line) => say({ type: "log", line }), systemClock()));
   const io = openReactor({ log: log.child("io") });
   const known = new Map(Object.entries(leases));
   let hostNetworks: readonly Subnet[] = [];
-  const following = followHostNetworks(io.reactor, ({ networks }) => (hostNetworks = networks.map(({ subnet }) => subnet)));
+  const following = followHostNetworks(
+    io.reactor,
+    ({ networks }) => (hostNetworks = networks.map(({ subnet }) => subnet)),
+    (error) => log.error("the host's networks cannot be told, and count as they were", error),
+  );
   const hostPorts = openHostPorts(io, runDir, log.child("host"));
   const plane = new DataPlane({
     io,

@@ -5,7 +5,7 @@ import { systemClock } from "../base/clock";
 import { createLog } from "../base/log";
 import { TerrariumError } from "../contract/errors";
 import type { FabricState } from "./control";
-import { serveControl, type FabricHandlers } from "./controlServer";
+import { serveControl, type ControlServer, type FabricHandlers } from "./controlServer";
 import { runDataPlane, type DataPlaneCall, type DataPlaneStart, type FromDataPlane, type ToDataPlane } from "./dataPlaneThread";
 import { LeaseFile } from "./leaseFile";
 
@@ -65,12 +65,14 @@ async function main(): Promise<void> {
   const log = createLog((line) => process.stdout.write(`${line}\n`));
   const clock = systemClock();
   const leases = new LeaseFile(leasesPath, clock, log);
+  let control: ControlServer | undefined;
+  let ending = false;
   const plane = new DataPlaneHandle(
     { runDir, leases: await leases.load() },
     (message) => {
       if (message.type === "log") process.stdout.write(`${message.line}\n`);
       else if (message.type === "leases") leases.save(message.segment, message.leases);
-      else if (message.type === "event") control.tell(message.event);
+      else if (message.type === "event") control?.tell(message.event);
     },
     (error) => {
       if (ending) return;
@@ -80,7 +82,6 @@ async function main(): Promise<void> {
   );
   const { fast } = await plane.ready;
   let state: FabricState = { segments: [], ports: [], forwards: [] };
-  let ending = false;
   const ask = <N extends DataPlaneCall>(call: N): FabricHandlers[N] => ((input: unknown) => plane.ask(call, input)) as FabricHandlers[N];
   const end = async (because: string): Promise<void> => {
     if (ending) return;
@@ -89,7 +90,7 @@ async function main(): Promise<void> {
     clock.schedule(endMs, () => process.exit(1));
     await plane.ask("end", {});
     await leases.settled();
-    control.dispose();
+    control?.dispose();
     process.exit(0);
   };
   const handlers: FabricHandlers = {
@@ -109,7 +110,8 @@ async function main(): Promise<void> {
       return {};
     },
   };
-  const control = await serveControl(join(runDir, "fabric.sock"), handlers, log.child("control"), (here) => log.info(here ? "a host service has come" : "the host service has gone"));
+  const server = await serveControl(join(runDir, "fabric.sock"), handlers, log.child("control"), (here) => log.info(here ? "a host service has come" : "the host service has gone"));
+  control = server;
   log.info(`the fabric is there${fast ? "" : ", without its fast loop"}`);
   // A terminal that is closed is no reason to let guests down.
   process.on("SIGHUP", () => undefined);
@@ -118,7 +120,7 @@ async function main(): Promise<void> {
   const look = (): void => {
     clock.schedule(lookMs, () => {
       void (async () => {
-        unneeded = control.isAttended || (await plane.ask("connected", {})) !== 0 ? 0 : unneeded + 1;
+        unneeded = server.isAttended || (await plane.ask("connected", {})) !== 0 ? 0 : unneeded + 1;
         if (unneeded >= looksBeforeEnd) await end("nobody needs it");
         else look();
       })();

@@ -63,8 +63,9 @@ export class Network implements Disposable {
   private readonly adapters = new Set<NetworkAdapter>();
   private dhcp: DhcpServer | undefined;
   private dhcpWatch: Disposable | undefined;
-  /** Who holds which lease until when; undefined when it must be asked for again. */
-  private holders: Map<Ipv4Address, DhcpLease> | undefined;
+  private strangersAsked = 0;
+  private leasesSavedAt = -Infinity;
+  private savingLeases: Disposable | undefined;
 
   constructor(
     private spec: SegmentSpec,
@@ -80,7 +81,7 @@ export class Network implements Disposable {
     const reach = hasNat(spec) ? new GuestReach({ subnet, gateway }, natOf(spec), { networksOfHost: () => around.hostNetworks(), otherSegments: () => around.otherSegments() }) : undefined;
     this.reach = reach;
     this.gateway = new Gateway(identity, reactor, {
-      dhcp: { answer: (bytes, at, end) => this.dhcp?.answer(bytes, at, end), holderOf: (address) => this.holderOf(address) },
+      dhcp: { answer: (bytes, at, end, sender) => (this.mayAsk(sender) ? this.dhcp?.answer(bytes, at, end, sender) : undefined), holderOf: (address) => this.dhcp?.holderOf(address) },
       dns: dnsAddress === undefined ? undefined : new DnsForwarder({ clock: reactor, sockets, resolver: around.resolver, names: this.namesOn(subnet), random16: () => read16(randomBytes(2), 0) }),
       nat: reach && { sockets, policy: reach, log, pool, problemChanged: () => around.changed() },
     });
@@ -174,6 +175,7 @@ export class Network implements Disposable {
 
   dispose(): void {
     this.dhcpWatch?.dispose();
+    if (this.savingLeases !== undefined) this.saveLeases();
     this.forwards?.dispose();
     this.gateway?.dispose();
     this.gatewayPlug?.dispose();
@@ -182,23 +184,35 @@ export class Network implements Disposable {
   private serveDhcp(identity: GatewayIdentity): void {
     const { spec, around } = this;
     const settings = dhcpSettings(spec, identity);
-    this.holders = undefined;
     if (settings !== undefined && this.dhcp !== undefined) return this.dhcp.update(settings);
     this.dhcpWatch?.dispose();
     this.dhcp = undefined;
     if (settings === undefined) return;
     const dhcp = new DhcpServer(settings, { clock: around.reactor, ours: () => new Set([...this.adapters].map((adapter) => adapter.mac)) }, around.leases.load(spec.id));
     this.dhcp = dhcp;
-    this.dhcpWatch = dhcp.onDidChange(() => {
-      this.holders = undefined;
-      around.leases.save(spec.id, dhcp.save());
-    });
+    this.dhcpWatch = dhcp.onDidChange(() => this.leasesChanged());
   }
 
-  private holderOf(address: Ipv4Address): MacNumber | undefined {
-    this.holders ??= new Map(this.leases().map((lease) => [lease.address, lease]));
-    const lease = this.holders.get(address);
-    return lease !== undefined && lease.expiresAt > this.around.reactor.now() ? lease.mac : undefined;
+  /** To find an address for a stranger takes a look at all leases: so many of them are heard in a turn, and no more. */
+  private mayAsk(sender: MacNumber): boolean {
+    for (const { mac } of this.adapters) if (mac === sender) return true;
+    if (this.strangersAsked === 0) this.around.reactor.atTurnEnd(() => (this.strangersAsked = 0));
+    return ++this.strangersAsked <= maxStrangersATurn;
+  }
+
+  /** All leases are saved at a time, and guests ask as often as they like: changes that come close together are one. */
+  private leasesChanged(): void {
+    if (this.savingLeases !== undefined) return;
+    const wait = this.leasesSavedAt + saveLeasesMs - this.around.reactor.monotonic();
+    if (wait <= 0) this.saveLeases();
+    else this.savingLeases = this.around.reactor.schedule(wait, () => this.saveLeases());
+  }
+
+  private saveLeases(): void {
+    this.savingLeases?.dispose();
+    this.savingLeases = undefined;
+    this.leasesSavedAt = this.around.reactor.monotonic();
+    if (this.dhcp !== undefined) this.around.leases.save(this.spec.id, this.dhcp.save());
   }
 
   /** What was reached before and must not be reached any more. */
@@ -222,6 +236,11 @@ export class Network implements Disposable {
     };
   }
 }
+
+const maxStrangersATurn = 32;
+
+/** Between two times that leases are saved, at least. */
+const saveLeasesMs = 1000;
 
 /** A gateway's address on the Ethernet: locally administered, and told apart by its own IPv4 address. */
 const gatewayMacPrefix = 0x5255 * 2 ** 32;

@@ -1,6 +1,6 @@
 import type { HostPing, HostPingHandler, HostUdp, HostUdpHandler, IcmpReport } from "../nat/hostSockets";
-import type { Ipv4Address } from "../wire/addresses";
-import { icmpHeaderBytes, IcmpType, echoIdentifier, echoSequence, writeIcmp } from "../wire/icmp";
+import { anyIpv4, type Ipv4Address } from "../wire/addresses";
+import { icmpHeaderBytes, IcmpType, Unreachable, echoIdentifier, echoSequence, writeIcmp } from "../wire/icmp";
 import { ipv4HeaderBytes } from "../wire/ipv4";
 import { read16, read32 } from "../wire/addresses";
 import type { EpollReactor, Watch } from "./epollReactor";
@@ -54,10 +54,10 @@ abstract class EpollDatagrams {
 
   protected abstract onDatagram(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, port: number): void;
   protected abstract onError(error: NonNullable<ReturnType<Messages["takeError"]>>): void;
-  /** The host refused to send; nothing went out. */
-  protected abstract onRefused(error: string, address: Ipv4Address, port: number): void;
+  /** The host refused to send; nothing went out. `mark` is what `sendBytes` was given. */
+  protected abstract onRefused(error: string, address: Ipv4Address, mark: number): void;
 
-  protected sendBytes(buffer: number, count: number, address: Ipv4Address, port: number, ttl: number): boolean {
+  protected sendBytes(buffer: number, count: number, address: Ipv4Address, port: number, ttl: number, mark = port): boolean {
     const { calls } = this.loop;
     // Most have the TTL of the one before: a call for those that differ costs less than control data with each.
     if (ttl !== this.ttl) {
@@ -72,7 +72,7 @@ abstract class EpollDatagrams {
       sent = calls.sendTo(this.descriptor, buffer, count, address, port);
     }
     if (sent >= 0) return true;
-    if (!isRetry(sent)) this.loop.reactor.soon(() => !this.disposed && this.onRefused(errorName(-sent), address, port));
+    if (!isRetry(sent)) this.loop.reactor.soon(() => !this.disposed && this.onRefused(errorName(-sent), address, mark));
     return false;
   }
 
@@ -157,7 +157,7 @@ export class EpollPing extends EpollDatagrams implements HostPing {
     if (this.disposed || length > sending.length) return false;
     sending.set(bytes.subarray(at, end), icmpHeaderBytes);
     writeIcmp(sending, 0, length, IcmpType.echoRequest, 0, (((this.identifier ?? 0) << 16) | (sequence & 0xffff)) >>> 0);
-    return this.sendBytes(calls.memory.addressOf(sending), length, address, 0, ttl);
+    return this.sendBytes(calls.memory.addressOf(sending), length, address, 0, ttl, sequence);
   }
 
   protected onDatagram(bytes: Uint8Array, at: number, end: number, address: Ipv4Address): void {
@@ -178,7 +178,11 @@ export class EpollPing extends EpollDatagrams implements HostPing {
     this.loop.reactor.soon(() => !this.disposed && this.handler.failed(from, type, code, address, sequence));
   }
 
-  protected onRefused(error: string): void {
-    this.loop.reactor.warn(`a ping could not be sent: ${error}`);
+  /** As a router says it that has no way (RFC 1812, 5.2.7.1); no other host has said anything. */
+  protected onRefused(error: string, address: Ipv4Address, sequence: number): void {
+    if (error === "EMSGSIZE") return;
+    const failure = failureOf(error, false);
+    const code = failure === "unreachable-network" ? Unreachable.network : failure === "prohibited" ? Unreachable.prohibited : Unreachable.host;
+    this.handler.failed(anyIpv4, IcmpType.unreachable, code, address, sequence);
   }
 }

@@ -17,6 +17,8 @@ const acceptsPerTurn = 64;
 /** How long a listener waits when no more sockets can be opened, milliseconds. The connections wait in the kernel. */
 const acceptAgainMs = 100;
 const datagramBytes = 65_536;
+/** Descriptors that guests cannot take: the machines, the host service, files and interfaces of the host need some. */
+const keptDescriptors = 128;
 
 /** The host's sockets on the fast loop. */
 export class EpollSockets implements IoSockets {
@@ -25,15 +27,18 @@ export class EpollSockets implements IoSockets {
   private readonly datagrams: DatagramLoop;
   private readonly open = new Set<{ release(): void }>();
   private nextIdentifier = process.pid & 0xffff;
+  /** How many sockets may be open on behalf of guests. */
+  private readonly mostOpen: number;
 
   constructor(private readonly reactor: EpollReactor) {
     this.libc = reactor.libc;
     this.calls = new SocketCalls(this.libc, reactor.memory);
     this.datagrams = { reactor, calls: this.calls, messages: new Messages(this.libc, reactor.memory), sending: reactor.allocate(datagramBytes), open: this.open };
-    this.raiseLimit();
+    this.mostOpen = Math.max(1, this.raiseLimit() - keptDescriptors);
   }
 
   connectTcp(address: Ipv4Address, port: number, handler: HostTcpHandler): HostTcp {
+    if (this.isFull) return this.failing("EMFILE", handler);
     return this.connecting(Family.inet, handler, (descriptor) => {
       // Nagle's delay would come on top of the guest's own.
       this.calls.setOption(descriptor, Level.tcp, tcpNoDelay, 1);
@@ -73,10 +78,12 @@ export class EpollSockets implements IoSockets {
   }
 
   async bindUdp(local: { readonly address: Ipv4Address; readonly port: number } | undefined, handler: HostUdpHandler): Promise<HostUdp> {
+    if (local === undefined && this.isFull) throw await bindError("EMFILE", "udp", 0, 0);
     return new EpollUdp(this.datagrams, await this.bound(SocketType.datagram, local?.address ?? 0, local?.port ?? 0, "udp"), handler);
   }
 
   openPing(handler: HostPingHandler): HostPing | { readonly refused: string } {
+    if (this.isFull) return { refused: "Too many sockets are open." };
     const unprivileged = this.calls.open(Family.inet, SocketType.datagram, protocolIcmp);
     if (unprivileged >= 0) return new EpollPing(this.datagrams, unprivileged, handler, undefined);
     const raw = this.calls.open(Family.inet, SocketType.raw, protocolIcmp);
@@ -90,6 +97,10 @@ export class EpollSockets implements IoSockets {
 
   dispose(): void {
     for (const socket of [...this.open]) socket.release();
+  }
+
+  private get isFull(): boolean {
+    return this.open.size >= this.mostOpen;
   }
 
   private connecting(family: number, handler: HostTcpHandler, connect: (descriptor: number) => number): HostTcp {
@@ -121,7 +132,7 @@ export class EpollSockets implements IoSockets {
 
   private acceptSome(listener: number, accept: HostTcpAccept, wait: (waits: boolean) => void): void {
     for (let count = 0; count < acceptsPerTurn; count++) {
-      const descriptor = this.calls.accept(listener);
+      const descriptor = this.isFull ? -tooManyFiles : this.calls.accept(listener);
       if (descriptor < 0) {
         const error = errorName(-descriptor);
         if (failureOf(error, true) !== "out-of-sockets" || isRetry(descriptor)) return; // One that was reset meanwhile, or none left.
@@ -150,19 +161,25 @@ export class EpollSockets implements IoSockets {
     throw await bindError(errorName(-result), protocol, address, port);
   }
 
-  /** Every flow is a descriptor: as many are allowed as the system lets this process allow itself (getrlimit(2)). */
-  private raiseLimit(): void {
+  /** Every flow is a descriptor: as many are allowed as the system lets this process allow itself (getrlimit(2)). Returns how many. */
+  private raiseLimit(): number {
     const { memory } = this.reactor;
     const limit = this.reactor.allocate(16);
+    let most = usualLimit;
     if (this.libc.getLimit(openFilesLimit, memory.addressOf(limit)) >= 0) {
-      memory.view.setBigUint64(limit.byteOffset, memory.view.getBigUint64(limit.byteOffset + 8, true), true);
-      this.libc.setLimit(openFilesLimit, memory.addressOf(limit));
+      const highest = memory.view.getBigUint64(limit.byteOffset + 8, true);
+      memory.view.setBigUint64(limit.byteOffset, highest, true);
+      if (this.libc.setLimit(openFilesLimit, memory.addressOf(limit)) >= 0) most = Number(highest);
     }
     this.reactor.release(limit);
+    return most;
   }
 }
 
+/** Where the system does not tell. */
+const usualLimit = 1024;
 const operationNotPermitted = 1;
+const tooManyFiles = 24;
 
 function pingGroups(): string {
   try {

@@ -119,17 +119,27 @@ export async function hostNetworks(host: HostView = thisHost, ours = false): Pro
 /** How often the host's networks are looked at, milliseconds. */
 export const lookAgainMs = 2000;
 
-/** Calls `changed` with the host's networks now, and whenever they are others than before. */
-export function followHostNetworks(clock: Clock, changed: (networks: HostNetworks) => void, host: HostView = thisHost): Disposable {
+/**
+ * Calls `changed` with the host's networks now, and whenever they are others than before. A look takes descriptors, and
+ * there may be none left: `failed` hears of that once, until a look succeeds, and the networks are as they were.
+ */
+export function followHostNetworks(clock: Clock, changed: (networks: HostNetworks) => void, failed: (error: unknown) => void, host: HostView = thisHost): Disposable {
   let known = "";
+  let failing = false;
   let ended = false;
   let timer: Disposable | undefined;
   const look = async (): Promise<void> => {
-    const networks = await hostNetworks(host);
+    let networks: HostNetworks | undefined;
+    try {
+      networks = await hostNetworks(host);
+    } catch (error) {
+      if (!ended && !failing) failed(error);
+    }
     if (ended) return;
-    const text = JSON.stringify(networks);
+    failing = networks === undefined;
     timer = clock.schedule(lookAgainMs, () => void look());
-    if (text === known) return;
+    const text = JSON.stringify(networks);
+    if (networks === undefined || text === known) return;
     known = text;
     changed(networks);
   };
@@ -144,7 +154,11 @@ const routeIsUp = 1;
 
 /** /proc/net/route (proc(5)): name, destination, gateway, flags, ..., mask at the eighth; addresses as the number their bytes make here. */
 async function routes(host: HostView): Promise<{ card: string; subnet: Subnet; gateway: Ipv4Address }[]> {
-  const table = (await text(join(host.procNet, "route"))) ?? "";
+  // A table that is there but cannot be read must not look like one that is empty.
+  const table = await readFile(join(host.procNet, "route"), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
   return table.split("\n").slice(1).flatMap((line) => {
     const [card, destination, gateway, flags, , , , mask] = line.trim().split(/\s+/);
     if (card === undefined || destination === undefined || gateway === undefined || flags === undefined || mask === undefined || (parseInt(flags, 16) & routeIsUp) === 0) return [];

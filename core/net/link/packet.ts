@@ -81,10 +81,15 @@ export class BridgedPort implements FramePort {
       throw error;
     }
     port.lookAgain();
-    port.following = followHostNetworks(around.io.reactor, (networks) => {
-      port.networks = networks;
-      port.updateReach();
-    }, around.host);
+    port.following = followHostNetworks(
+      around.io.reactor,
+      (networks) => {
+        port.networks = networks;
+        port.updateReach();
+      },
+      (error) => around.io.log.error(`${card}: this computer's addresses cannot be told, and count as they were`, error),
+      around.host,
+    );
     return port;
   }
 

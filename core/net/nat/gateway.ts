@@ -21,7 +21,7 @@ import { UdpNat } from "./udp";
 
 /** Answers a DHCP message, if it is to be answered, and knows who leased what. */
 export interface DhcpService {
-  answer(bytes: Uint8Array, at: number, end: number): DhcpReply | undefined;
+  answer(bytes: Uint8Array, at: number, end: number, sender: MacNumber): DhcpReply | undefined;
   holderOf(address: Ipv4Address): MacNumber | undefined;
 }
 
@@ -87,7 +87,7 @@ export class Gateway implements Disposable {
     this.station.handler = {
       local: (bytes, at, packet) => this.local(bytes, at, packet),
       transit: (bytes, at, packet) => this.transit(bytes, at, packet),
-      dhcp: (bytes, at, end) => this.dhcp(bytes, at, end),
+      dhcp: (bytes, at, end, sender) => this.dhcp(bytes, at, end, sender),
       holderOf: (address) => services.dhcp?.holderOf(address),
       moved: (address, mac) => this.moved(address, mac),
     };
@@ -251,8 +251,8 @@ export class Gateway implements Disposable {
     output.end();
   }
 
-  private dhcp(bytes: Uint8Array, at: number, end: number): void {
-    const reply = this.services.dhcp?.answer(bytes, at, end);
+  private dhcp(bytes: Uint8Array, at: number, end: number, sender: MacNumber): void {
+    const reply = this.services.dhcp?.answer(bytes, at, end, sender);
     if (reply === undefined) return;
     this.datagram(reply.bytes.subarray(0, reply.end), this.identity.gateway, dhcpServerPort, reply.address, dhcpClientPort, reply.mac);
   }

@@ -97,7 +97,7 @@ export interface HostUdp extends Disposable {
 export interface HostPingHandler {
   /** An echo reply: the message behind its ICMP header. */
   reply(bytes: Uint8Array, at: number, end: number, address: Ipv4Address, sequence: number): void;
-  /** An ICMP error about an echo that was sent: where it came from, its type and code. */
+  /** An ICMP error about an echo that was sent: where it came from (0.0.0.0: the host itself does not send it), its type and code. */
   failed(from: Ipv4Address, type: number, code: number, address: Ipv4Address, sequence: number): void;
 }
 

@@ -23,8 +23,8 @@ export interface StationHandler {
   local(bytes: Uint8Array, at: number, packet: Ipv4Packet): void;
   /** To somewhere else, whole or in fragments. */
   transit(bytes: Uint8Array, at: number, packet: Ipv4Packet): void;
-  /** A DHCP message, to us or to everybody; the datagram's payload. */
-  dhcp(bytes: Uint8Array, at: number, end: number): void;
+  /** A DHCP message, to us or to everybody; the datagram's payload, and the Ethernet address it came from. */
+  dhcp(bytes: Uint8Array, at: number, end: number, sender: MacNumber): void;
   /** Who leased an address: nobody else may use it. */
   holderOf(address: Ipv4Address): MacNumber | undefined;
   /** A guest has this address from now on. */
@@ -135,7 +135,7 @@ export class Station implements FramePort {
     const toAll = destination === 0xffff_ffff || destination === this.broadcast;
     if ((ours || toAll) && this.isDhcp(bytes, packet)) {
       const datagram = readUdp(bytes, packet.payload, packet.end);
-      if (datagram !== undefined) this.handler?.dhcp(bytes, datagram.payload, datagram.end);
+      if (datagram !== undefined) this.handler?.dhcp(bytes, datagram.payload, datagram.end, readMac(bytes, frame + 6));
       return;
     }
     // Not for a router: broadcasts, and packets that came as a broadcast of the Ethernet (RFC 1812, 5.3.4).

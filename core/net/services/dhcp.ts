@@ -137,10 +137,11 @@ export class DhcpServer {
     this.changed.fire();
   }
 
-  /** Everything that is to be known after a restart. */
+  /** Everything that is to be known after a restart; what adapters of ours have comes last, for whoever keeps the last ones only. */
   save(): SavedLease[] {
-    return [...this.byAddress.values()]
-      .filter((lease) => !lease.offered || lease.hadBefore)
+    const ours = this.around.ours();
+    const worthKeeping = [...this.byAddress.values()].filter((lease) => !lease.offered || lease.hadBefore);
+    return [...worthKeeping.filter(({ mac }) => !ours.has(mac)), ...worthKeeping.filter(({ mac }) => ours.has(mac))]
       .map(({ mac, address, client, hostname, expiresAt }) => ({
         mac: formatMac(mac),
         address: formatIpv4(address),
@@ -163,12 +164,21 @@ export class DhcpServer {
     return lease === undefined || (lease.offered && !lease.hadBefore) ? undefined : lease.address;
   }
 
-  /** Answers a message that came to port 67; undefined when there is nothing to say. */
-  answer(bytes: Uint8Array, at: number, end: number): DhcpReply | undefined {
+  /** Who has the address by a lease that holds now. */
+  holderOf(address: Ipv4Address): MacNumber | undefined {
+    const lease = this.byAddress.get(address);
+    return lease !== undefined && !lease.offered && this.isLive(lease) ? lease.mac : undefined;
+  }
+
+  /**
+   * Answers a message that came to port 67; undefined when there is nothing to say.
+   * @param sender the Ethernet address it came from: nobody speaks for another client
+   */
+  answer(bytes: Uint8Array, at: number, end: number, sender: MacNumber): DhcpReply | undefined {
     const message = readDhcp(bytes, at, end);
     // There are no relays on our segments; one that says so would have answers sent to where it likes.
     if (message === undefined || message.operation !== DhcpOperation.request || message.relay !== anyIpv4) return undefined;
-    if (message.clientMac === 0 || isGroupMac(message.clientMac)) return undefined;
+    if (message.clientMac === 0 || isGroupMac(message.clientMac) || message.clientMac !== sender) return undefined;
     switch (message.type) {
       case DhcpType.discover:
         return this.discover(message);
@@ -246,7 +256,9 @@ export class DhcpServer {
     if (named && !ours.has(named.mac) && this.isFreeFor(mac, named.address)) return named.address;
     const mayAdd = this.byAddress.size < (ours.has(mac) ? maxLeases : maxStrangers);
     const holder = wanted === undefined ? undefined : this.byAddress.get(wanted);
-    if (wanted !== undefined && (holder || mayAdd) && this.isFreeFor(mac, wanted) && this.mayTakeFrom(mac, holder, ours)) return wanted;
+    // What another adapter of ours had is not taken from it because somebody asks, only when nothing else is left.
+    const isAnothers = holder !== undefined && holder.mac !== mac && ours.has(holder.mac);
+    if (wanted !== undefined && !isAnothers && (holder || mayAdd) && this.isFreeFor(mac, wanted)) return wanted;
     return (mayAdd ? this.unused(mac) : undefined) ?? this.oldestExpired(mac, ours);
   }
 

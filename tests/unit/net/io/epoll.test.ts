@@ -95,6 +95,18 @@ describe("the epoll loop", () => {
     expect(ping.send(Buffer.alloc(0), 0, 0, loopback, 1, 64)).toBe(false);
   });
 
+  it("tells of a ping that the host does not send, as a router does, and writes nothing about it", async () => {
+    const { sockets } = opened(openEpoll);
+    const failures: unknown[] = [];
+    const ping = sockets.openPing({ reply: () => expect.unreachable(), failed: (...failure) => failures.push(failure) });
+    if ("refused" in ping) return expect(ping.refused).toContain("ping_group_range");
+    const said = complaints.length;
+    expect(ping.send(Buffer.alloc(0), 0, 0, 0x7fff_ffff, 11, 64)).toBe(false);
+    await until(() => failures.length === 1);
+    expect(failures).toEqual([[0, 3, 13, 0x7fff_ffff, 11]]);
+    expect(complaints).toHaveLength(said);
+  });
+
   it("wakes for what the runtime has to do, however long it would wait", async () => {
     const { reactor } = opened(() => openEpollIo(silentLog, { longestWaitMs: 60_000 }));
     await settled(reactor);

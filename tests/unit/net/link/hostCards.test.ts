@@ -93,7 +93,7 @@ describe("the host's cards and networks", () => {
       begin();
       await seen;
     };
-    const following = followHostNetworks(reactor, (networks) => told.push(networks), watched);
+    const following = followHostNetworks(reactor, (networks) => told.push(networks), () => expect.unreachable("a look failed"), watched);
     await expect.poll(() => told.length).toBe(1);
     await look(() => reactor.advance(lookAgainMs));
     interfaces = { eth0: [address("192.0.2.8", 24)] };
@@ -104,6 +104,41 @@ describe("the host's cards and networks", () => {
       })
       .toBe(2);
     expect(formatIpv4(told[1]?.addresses[0]?.address ?? 0)).toBe("192.0.2.8");
+    following.dispose();
+  });
+
+  it("stay as they were while they cannot be told, which is said once", async () => {
+    interfaces = { eth0: [address("192.0.2.7", 24)] };
+    await routeTable();
+    const reactor = new ManualReactor();
+    const told: HostNetworks[] = [];
+    const failures: unknown[] = [];
+    let looks = 0;
+    let broken = false;
+    const failing: HostView = {
+      ...view(),
+      interfaces: () => {
+        looks++;
+        if (broken) throw new Error("no descriptors are left");
+        return interfaces;
+      },
+    };
+    const following = followHostNetworks(reactor, (networks) => told.push(networks), (error) => failures.push(error), failing);
+    const looked = (times: number): Promise<void> =>
+      expect
+        .poll(() => {
+          reactor.advance(lookAgainMs);
+          return looks;
+        })
+        .toBeGreaterThanOrEqual(times);
+    await expect.poll(() => told.length).toBe(1);
+    broken = true;
+    await looked(looks + 3);
+    expect(failures.map(String)).toEqual(["Error: no descriptors are left"]);
+    broken = false;
+    interfaces = { eth0: [address("192.0.2.8", 24)] };
+    await looked(looks + 1);
+    await expect.poll(() => told.length).toBe(2);
     following.dispose();
   });
 });

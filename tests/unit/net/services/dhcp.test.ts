@@ -56,10 +56,10 @@ class Segment {
     return new DhcpServer(around, { clock: this.clock, ours: () => this.ours }, saved);
   }
 
-  say(type: number, options: DhcpOptions = {}, header: Partial<DhcpMessage> = {}): Answer | undefined {
+  say(type: number, options: DhcpOptions = {}, header: Partial<DhcpMessage> = {}, sender = header.clientMac ?? none.clientMac): Answer | undefined {
     const bytes = new Uint8Array(1500);
     const end = writeDhcp(bytes, 4, 1400, { ...none, ...header, type, options });
-    const reply = this.server.answer(bytes, 4, end);
+    const reply = this.server.answer(bytes, 4, end, sender);
     if (reply === undefined) return undefined;
     const message = readDhcp(reply.bytes, 0, reply.end);
     if (message === undefined) throw new Error("an answer that is none");
@@ -338,6 +338,34 @@ describe("the DHCP server", () => {
     );
   });
 
+  it("cannot speak for another client, and so cannot take its address", () => {
+    const segment = new Segment({}, [a, b]);
+    expect(segment.boot(a)).toBe("10.9.0.100");
+    expect(segment.say(DhcpType.release, {}, { clientMac: a, clientAddress: ip("10.9.0.100") }, b)).toBeUndefined();
+    expect(segment.say(DhcpType.decline, { requestedAddress: ip("10.9.0.100") }, { clientMac: a }, b)).toBeUndefined();
+    expect(segment.say(DhcpType.discover, {}, { clientMac: c }, b)).toBeUndefined();
+    expect(segment.server.leases()).toMatchObject([{ mac: a, address: ip("10.9.0.100") }]);
+    expect(segment.say(DhcpType.request, { requestedAddress: ip("10.9.0.100") }, { clientMac: b })?.message.type).toBe(DhcpType.nak);
+  });
+
+  it("does not get what an adapter of ours has given back by asking for it, only when nothing else is left", () => {
+    const segment = new Segment({ last: ip("10.9.0.101") }, [a, b]);
+    expect(segment.boot(a)).toBe("10.9.0.100");
+    segment.say(DhcpType.release, {}, { clientMac: a, clientAddress: ip("10.9.0.100") });
+    expect(segment.say(DhcpType.request, { requestedAddress: ip("10.9.0.100") }, { clientMac: b })?.message.type).toBe(DhcpType.nak);
+    expect(segment.boot(b, { requestedAddress: ip("10.9.0.100") })).toBe("10.9.0.101");
+    segment.ours.add(c);
+    expect(segment.boot(c)).toBe("10.9.0.100");
+  });
+
+  it("does not push the adapters' leases out of the last that are kept", () => {
+    const segment = new Segment({ subnet: { base: ip("10.9.0.0"), prefix: 16 }, first: ip("10.9.1.0"), last: ip("10.9.200.0") }, [a]);
+    expect(segment.boot(a)).toBe("10.9.1.0");
+    for (let client = 0; client < 50; client++) segment.boot(0x0200_0000_0000 + client);
+    expect(segment.server.save()).toHaveLength(51);
+    expect(segment.server.save().at(-1)).toMatchObject({ address: "10.9.1.0" });
+  });
+
   it("does not answer relays, answers, group addresses and what is no message", () => {
     const segment = new Segment();
     expect(segment.say(DhcpType.discover, {}, { relay: ip("10.9.0.3") })).toBeUndefined();
@@ -346,7 +374,7 @@ describe("the DHCP server", () => {
     expect(segment.say(DhcpType.discover, {}, { clientMac: 0 })).toBeUndefined();
     expect(segment.say(DhcpType.offer)).toBeUndefined();
     expect(segment.say(DhcpType.request)).toBeUndefined();
-    expect(segment.server.answer(new Uint8Array(300), 0, 300)).toBeUndefined();
+    expect(segment.server.answer(new Uint8Array(300), 0, 300, a)).toBeUndefined();
     expect(segment.server.save()).toEqual([]);
   });
 
