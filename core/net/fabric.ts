@@ -65,7 +65,7 @@ async function main(): Promise<void> {
   const log = createLog((line) => process.stdout.write(`${line}\n`));
   const clock = systemClock();
   const leases = new LeaseFile(leasesPath, clock, log);
-  let control: ControlServer | undefined;
+  let control: ControlServer | undefined = undefined;
   let ending = false;
   const plane = new DataPlaneHandle(
     { runDir, leases: await leases.load() },
