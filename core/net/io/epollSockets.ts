@@ -29,6 +29,8 @@ export class EpollSockets implements IoSockets {
   private nextIdentifier = process.pid & 0xffff;
   /** How many sockets may be open on behalf of guests. */
   private readonly mostOpen: number;
+  /** Sockets for datagrams that are about to be open. */
+  private binding = 0;
 
   constructor(private readonly reactor: EpollReactor) {
     this.libc = reactor.libc;
@@ -79,7 +81,13 @@ export class EpollSockets implements IoSockets {
 
   async bindUdp(local: { readonly address: Ipv4Address; readonly port: number } | undefined, handler: HostUdpHandler): Promise<HostUdp> {
     if (local === undefined && this.isFull) throw await bindError("EMFILE", "udp", 0, 0);
-    return new EpollUdp(this.datagrams, await this.bound(SocketType.datagram, local?.address ?? 0, local?.port ?? 0, "udp"), handler);
+    // A turn may bring hundreds, each of which is open only when this goes on.
+    this.binding++;
+    try {
+      return new EpollUdp(this.datagrams, await this.bound(SocketType.datagram, local?.address ?? 0, local?.port ?? 0, "udp"), handler);
+    } finally {
+      this.binding--;
+    }
   }
 
   openPing(handler: HostPingHandler): HostPing | { readonly refused: string } {
@@ -100,7 +108,7 @@ export class EpollSockets implements IoSockets {
   }
 
   private get isFull(): boolean {
-    return this.open.size >= this.mostOpen;
+    return this.open.size + this.binding >= this.mostOpen;
   }
 
   private connecting(family: number, handler: HostTcpHandler, connect: (descriptor: number) => number): HostTcp {
