@@ -1,9 +1,10 @@
 import { readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import * as zlib from "node:zlib";
 import { describe, expect, it } from "vitest";
 import type { BlockDevice } from "../../core/storage/blockDevice";
 import { openFile, openImageFile } from "../../core/storage/file";
-import { checkQcow2, createQcow2, openQcow2, repairQcow2, type CreateOptions, type Qcow2Image } from "../../core/storage/qcow2";
+import { checkQcow2, createQcow2, growQcow2, openQcow2, repairQcow2, type CreateOptions, type Qcow2Image } from "../../core/storage/qcow2";
 import { changeBoth, firstDifference, pattern, readAll, Seeded } from "../support/diskModel";
 import { qemuCheck, qemuImg, qemuIo } from "../support/qemuTools";
 import { useTemporaryFolder } from "../support/temporaryFolder";
@@ -137,6 +138,28 @@ describe("an image that we wrote", () => {
   });
 });
 
+describe("an image that we changed", () => {
+  it("is longer for QEMU too, and has its new name for what is below", async () => {
+    const model = new Uint8Array(40 * 2 ** 20);
+    for (const cluster of ["512", "64k"]) {
+      qemuImg("create", "-q", "-f", "qcow2", "-o", `cluster_size=${cluster}`, place("changed"), "1M");
+      qemuIo(place("changed"), "write -P 4 0 300k");
+      const file = await openImageFile(place("changed"), { readOnly: false });
+      if (!file.ok) throw new Error(file.error);
+      await growQcow2(file.value, { name: "changed", size: model.length });
+      await file.value.close();
+      await expectSame(place("changed"), model.fill(4, 0, 300 * 1024));
+      await writeFile(place("below"), new Uint8Array(model.length));
+      const image = await open(place("changed"));
+      await image.nameBacking({ file: "below", format: "raw" });
+      await image.close();
+      expect(JSON.parse(qemuImg("info", "--output=json", place("changed")))).toMatchObject({ "virtual-size": model.length, "backing-filename": "below", "backing-filename-format": "raw" });
+      expect(qemuCheck(place("changed"))).toMatchObject({ code: 0 });
+      await expectSame(place("changed"), model);
+    }
+  });
+});
+
 describe("an image that QEMU wrote", () => {
   const layouts = ["compat=1.1", "compat=0.10", "compat=1.1,lazy_refcounts=on", "compat=1.1,preallocation=metadata", "compat=1.1,preallocation=full,cluster_size=4096", "cluster_size=512,refcount_bits=1", "cluster_size=2M,refcount_bits=64", "cluster_size=16k,refcount_bits=8"];
   it.each(layouts)("reads as QEMU reads it, and is still right when we have written to it: %s", async (layout) => {
@@ -233,6 +256,14 @@ describe("an image that QEMU wrote", () => {
     const after = await check();
     expect(after.code).toBe(3);
     expect(after.leaks).toBeGreaterThan(0);
+  });
+
+  it("is read where it is compressed by zstd if the runtime can, and refused by name where not", async () => {
+    const model = pattern(0, 2 ** 20, 1);
+    await writeFile(place("plain"), model);
+    qemuImg("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd", place("plain"), place("packed"));
+    if ("zstdDecompress" in zlib) await expectSame(place("packed"), model);
+    else await expect(open(place("packed"), { readOnly: true })).rejects.toMatchObject({ code: "unsupported", message: expect.stringMatching(/compressed by zstd/) as string });
   });
 
   it.each([

@@ -1,5 +1,6 @@
 import { TerrariumError } from "../../contract/errors";
 import type { ImageFile } from "../blockDevice";
+import type { BackingName } from "./backingName";
 import { setRefcount } from "./entries";
 import { emitHeader, l1EntriesFor, lazyRefcountsBit, limits, longHeaderBytes, shortHeaderBytes, type Header } from "./format";
 import { geometryOf } from "./foundation";
@@ -16,7 +17,7 @@ export interface CreateOptions {
   /** Lets other programs be lazy; version 3 only. */
   readonly lazyRefcounts?: boolean;
   /** Written into the header for other programs; nothing here follows it. */
-  readonly backing?: { readonly file: string; readonly format: string };
+  readonly backing?: BackingName;
 }
 
 /**

@@ -112,8 +112,8 @@ export interface Header {
   /** Of the header proper; the extensions begin there. */
   readonly headerBytes: number;
   /** The name as it stands in the image. Nothing opens it but by a rule of the caller's. */
-  readonly backing?: string;
-  readonly backingFormat?: string;
+  readonly backing?: string | undefined;
+  readonly backingFormat?: string | undefined;
   readonly extensions: readonly HeaderExtension[];
 }
 
@@ -225,9 +225,7 @@ export function emitHeader(header: Header, from?: Uint8Array): Result<Uint8Array
   }
   let at = own;
   for (const { type, data } of extensions) {
-    view.setUint32(at, type);
-    view.setUint32(at + 4, data.length);
-    bytes.set(data, at + 8);
+    bytes.set(emitExtension({ type, data }), at);
     at += 8 + padded(data.length);
   }
   bytes.set(name, at + 8);
@@ -247,6 +245,22 @@ export function patchFeatures(view: DataView, header: Pick<Header, "incompatible
   view.setBigUint64(72, header.incompatible);
   view.setBigUint64(80, header.compatible);
   view.setBigUint64(88, header.autoclear);
+}
+
+export function emitExtension({ type, data }: HeaderExtension): Uint8Array {
+  const bytes = new Uint8Array(8 + padded(data.length));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, type);
+  view.setUint32(4, data.length);
+  bytes.set(data, 8);
+  return bytes;
+}
+
+/** Where the extensions of a header that makes sense end, with the mark behind them; the end of the bytes when nothing marks it. */
+export function endOfExtensions(bytes: Uint8Array, headerBytes: number): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = headerBytes; at + 8 <= bytes.length; at += 8 + padded(view.getUint32(at + 4))) if (view.getUint32(at) === extensionTypes.end) return at + 8;
+  return bytes.length;
 }
 
 function parseExtensions(bytes: Uint8Array, start: number, backingOffset: bigint): Result<HeaderExtension[], Refusal> {

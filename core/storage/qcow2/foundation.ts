@@ -45,13 +45,17 @@ export class Foundation {
     return this.current;
   }
 
-  /** Changes the header once everything written before is durable, and is durable itself when it resolves. */
-  async updateHeader(change: Partial<Header>): Promise<void> {
+  /**
+   * Changes the header once everything written before is durable, and is durable itself when it resolves.
+   * @param patch changes what else is in its first sector
+   */
+  async updateHeader(change: Partial<Header>, patch: (sector: Uint8Array) => void = () => undefined): Promise<void> {
     await this.file.flush();
     const next = { ...this.current, ...change };
     const view = new DataView(this.firstSector.buffer, this.firstSector.byteOffset, this.firstSector.byteLength);
     patchTables(view, next);
     if (next.version === 3) patchFeatures(view, next);
+    patch(this.firstSector);
     await this.file.write(0, this.firstSector.slice());
     await this.file.flush();
     this.current = next;

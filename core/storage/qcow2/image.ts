@@ -1,5 +1,6 @@
 import { TerrariumError } from "../../contract/errors";
 import type { BlockDevice } from "../blockDevice";
+import { writeBackingName, type BackingName } from "./backingName";
 import { compressedRange } from "./entries";
 import { Decompressed, decompress } from "./compression";
 import type { Foundation } from "./foundation";
@@ -120,6 +121,16 @@ export class Qcow2Image implements BlockDevice {
     return { kind: mapped.kind === "compressed" ? "data" : mapped.kind, length: mapped.length };
   }
 
+  /** Changes the name of the disk below that the image carries for other programs; see `writeBackingName`. */
+  async nameBacking(backing: BackingName | undefined): Promise<void> {
+    this.requireWritable();
+    await this.tablesLock.run(async () => {
+      const head = new Uint8Array(Math.min(this.image.geometry.cluster, this.image.file.length));
+      await this.image.file.read(0, head);
+      await writeBackingName(this.image, head, backing);
+    });
+  }
+
   async flush(): Promise<void> {
     this.requireSound();
     if (this.readOnly) return;
@@ -145,8 +156,7 @@ export class Qcow2Image implements BlockDevice {
   /** Runs a change of a range, alone among those that touch its clusters. */
   private async change(offset: number, length: number, work: () => Promise<void>): Promise<void> {
     this.requireRange(offset, length);
-    if (this.readOnly) throw new TerrariumError("read-only", `The image ${this.image.name} is open for reading only.`);
-    this.requireSound();
+    this.requireWritable();
     if (length === 0) return;
     const { cluster } = this.image.geometry;
     const [from, to] = [Math.floor(offset / cluster), Math.ceil((offset + length) / cluster)];
@@ -298,6 +308,11 @@ export class Qcow2Image implements BlockDevice {
 
   private requireRange(offset: number, length: number): void {
     if (!(offset >= 0 && offset + length <= this.image.header.size)) throw new RangeError(`${length} bytes at ${offset} are not on a disk of ${this.image.header.size}`);
+  }
+
+  private requireWritable(): void {
+    if (this.readOnly) throw new TerrariumError("read-only", `The image ${this.image.name} is open for reading only.`);
+    this.requireSound();
   }
 
   private requireSound(): void {

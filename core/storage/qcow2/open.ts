@@ -23,20 +23,36 @@ export interface OpenOptions {
  */
 export async function openQcow2(file: ImageFile, { name, backing }: OpenOptions): Promise<Qcow2Image> {
   try {
-    const image = await readFoundation(file, name);
+    const { image, l1, counts } = file.readOnly ? await readOnlyFoundation(file, name) : await openFoundation(file, name);
     if (!canDecompress(image.header.compression)) throw new TerrariumError("unsupported", `The image ${name} is compressed by ${image.header.compression}, which cannot be read here.`, `Convert it first: qemu-img convert -O qcow2 "${name}" other.qcow2`);
-    const l1 = await readTable(image, image.header.l1Offset, image.header.l1Entries * 8, "its first table");
-    if (file.readOnly) return new Qcow2Image(image, l1, undefined, backing);
-    requireTrusted(image);
-    const counts = await readTable(image, image.header.refcountTableOffset, image.header.refcountTableClusters * image.geometry.cluster, "its table of reference counts");
-    await placeTables(image, l1, counts);
-    // Features that nobody has to know to write, such as bitmaps of changes, say by these bits that they are up to date.
-    if (image.header.autoclear !== 0n) await image.updateHeader({ autoclear: 0n });
-    return new Qcow2Image(image, l1, (commit) => new Refcounts(image, counts, commit), backing);
+    return new Qcow2Image(image, l1, counts && ((commit) => new Refcounts(image, counts, commit)), backing);
   } catch (failure) {
     await file.close();
     throw failure;
   }
+}
+
+interface Opened {
+  readonly image: Foundation;
+  readonly l1: Table;
+  /** The table of reference counts, for whoever writes. */
+  readonly counts?: Table;
+}
+
+async function readOnlyFoundation(file: ImageFile, name: string): Promise<Opened> {
+  const image = await readFoundation(file, name);
+  return { image, l1: await readTable(image, image.header.l1Offset, image.header.l1Entries * 8, "its first table") };
+}
+
+/** What writing to an image begins with. @throws TerrariumError */
+export async function openFoundation(file: ImageFile, name: string): Promise<Opened & { readonly counts: Table }> {
+  const { image, l1 } = await readOnlyFoundation(file, name);
+  requireTrusted(image);
+  const counts = await readTable(image, image.header.refcountTableOffset, image.header.refcountTableClusters * image.geometry.cluster, "its table of reference counts");
+  await placeTables(image, l1, counts);
+  // Features that nobody has to know to write, such as bitmaps of changes, say by these bits that they are up to date.
+  if (image.header.autoclear !== 0n) await image.updateHeader({ autoclear: 0n });
+  return { image, l1, counts };
 }
 
 /** Reads the header alone, refusing what cannot be read here. */

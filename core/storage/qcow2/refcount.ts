@@ -104,14 +104,16 @@ export class Refcounts {
   /** Takes clusters in one run. */
   async allocateRun(count: number): Promise<number> {
     await this.settle();
-    const { perBlock, cluster } = this.image.geometry;
+    const { perBlock, cluster, refcountOrder } = this.image.geometry;
     let found = 0;
     for (let range = 0; range < this.ranges; range++) {
       const block = await this.block(range);
-      for (let index = 0; index < perBlock; index++) {
-        found = block && refcountAt(block.view, index, this.image.geometry.refcountOrder) === 0 ? found + 1 : 0;
+      if (!block) found = 0;
+      for (let index = 0; block && index < perBlock; index++) {
+        found = refcountAt(block.view, index, refcountOrder) === 0 ? found + 1 : 0;
         if (found < count) continue;
         const first = range * perBlock + index + 1 - count;
+        if (this.image.tables.touches(first * cluster, count * cluster, cluster)) throw await this.image.damage(`one of its tables, behind byte ${first * cluster}, is counted as free`);
         for (let each = first; each < first + count; each++) this.count((await this.block(Math.floor(each / perBlock)))!, each, 1);
         this.freshFrom = Math.max(this.freshFrom, first + count);
         return first * cluster;
