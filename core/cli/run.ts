@@ -2,7 +2,7 @@ import { TerrariumError, toErrorData } from "../contract/errors";
 import { resolveHome, type Runtime } from "../machine/access";
 import { connectHost, type HostConnection } from "../server/client";
 import { connectOrStart } from "./connect";
-import { helpFor, overview, readCommand, type Command } from "./usage";
+import { helpFor, overview, readCommand, verbsOfNoun, type Command } from "./usage";
 import { describeError, UsageError, type Context, type Terminal, type Verb } from "./verb";
 import { consoleVerbs } from "./verbs/console";
 import { hostVerbs } from "./verbs/host";
@@ -19,6 +19,11 @@ export const exitCode = { done: 0, failed: 1, usage: 2 } as const;
 
 /** Runs one command line. Nothing is thrown: what goes wrong is printed. */
 export async function run(args: readonly string[], terminal: Terminal, runtime: Runtime, env: NodeJS.ProcessEnv): Promise<number> {
+  const ofNoun = verbsOfNoun(verbs, args);
+  if (ofNoun) {
+    terminal.stdout.write(`${overview(ofNoun, args[0])}\n`);
+    return exitCode.done;
+  }
   let command: Command | undefined;
   try {
     command = readCommand(verbs, args);

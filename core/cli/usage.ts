@@ -48,6 +48,14 @@ function misread({ code, message }: Error & { code?: string }): string {
   return /does not take/.test(message) ? `${option} takes no value.` : `${option} needs a value; write one that begins with a dash as ${option}=VALUE.`;
 }
 
+/** The verbs of the noun whose help is asked for (`network --help`); undefined when something else is asked for. */
+export function verbsOfNoun(verbs: readonly Verb[], args: readonly string[]): readonly Verb[] | undefined {
+  const [noun, next, ...rest] = args;
+  if (next !== "--help" || rest.length > 0 || longestMatch(verbs, args) !== undefined) return undefined;
+  const below = belowNoun(verbs, noun!);
+  return below.length > 0 ? below : undefined;
+}
+
 export function usageLine(verb: Verb): string {
   const options = Object.entries(verb.options).map(([name, option]) => `[${optionForm(name, option)}]${option.multiple ? "..." : ""}`);
   return ["Usage: terrarium", verb.name, verb.operands, ...options].filter((part) => part !== "").join(" ");
@@ -59,16 +67,17 @@ export function helpFor(verb: Verb): string {
   return [usageLine(verb), "", verb.doc, ...verb.more.flatMap((paragraph) => ["", paragraph]), "", ...rows.map(([form, help]) => `  ${form.padEnd(width)}  ${help}`)].join("\n");
 }
 
-export function overview(verbs: readonly Verb[]): string {
+/** What there is to do; with a `noun`, of the verbs that are its own. */
+export function overview(verbs: readonly Verb[], noun?: string): string {
   const shown = verbs.filter((verb) => !verb.hidden);
   const forms = shown.map((verb) => `${verb.name} ${verb.operands}`.trim());
   const width = Math.max(...forms.map((form) => form.length));
   return [
-    "Usage: terrarium VERB ...",
+    `Usage: terrarium ${noun === undefined ? "" : `${noun} `}VERB ...`,
     "",
     ...shown.map((verb, i) => `  ${forms[i]!.padEnd(width)}  ${verb.doc}`),
     "",
-    "A machine is named by its name or by the beginning of its id. `terrarium VERB --help` says more about a verb.",
+    `A machine is named by its name or by the beginning of its id. \`terrarium ${noun === undefined ? "" : `${noun} `}VERB --help\` says more about a verb.`,
     "--json prints data instead of text. Exit codes: 0 done, 1 failed, 2 written wrongly; exec passes on its command's.",
   ].join("\n");
 }
@@ -83,8 +92,12 @@ function longestMatch(verbs: readonly Verb[], args: readonly string[]): Verb | u
     .sort((a, b) => b.name.length - a.name.length)[0];
 }
 
+function belowNoun(verbs: readonly Verb[], noun: string): Verb[] {
+  return verbs.filter((verb) => !verb.hidden && verb.name.startsWith(`${noun} `));
+}
+
 function unknown(verbs: readonly Verb[], args: readonly string[]): string {
-  const below = verbs.filter((verb) => !verb.hidden && verb.name.startsWith(`${args[0]} `)).map((verb) => verb.name);
+  const below = belowNoun(verbs, args[0]!).map((verb) => verb.name);
   if (below.length > 0) return `"${args.slice(0, 2).join(" ")}" is no command. There are: ${below.join(", ")}.`;
   return `"${args[0]}" is no command. "terrarium --help" lists them.`;
 }

@@ -168,6 +168,8 @@ export const EngineCapabilities = z.object({
   setLinkLive: z.boolean(),
   /** Disks can be added and taken out while the machine runs. */
   hotPlugDisks: z.boolean(),
+  /** Adapters can be added and taken out while the machine runs. */
+  hotPlugAdapters: z.boolean(),
   /** Memory can be taken from a running guest and given back. */
   balloon: z.boolean(),
   diskLimits: z.boolean(),

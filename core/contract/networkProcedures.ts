@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { MachineInfo } from "./model";
-import { Attachment, FlowRecord, HostCard, LeaseInfo, MachineId, NatSettings, NetworkInfo, NetworkName, NetworkPatch, NetworkRef, NetworkSpec, PortForward, RateLimit, SubnetText } from "./network";
+import { AdapterModel, Attachment, FlowRecord, HostCard, LeaseInfo, MachineId, NatSettings, NetworkInfo, NetworkName, NetworkPatch, NetworkRef, NetworkSpec, PortForward, RateLimit, SubnetText } from "./network";
 import { procedure } from "./procedure";
 
 const nothing = z.object({}).strict();
@@ -19,6 +19,8 @@ export const networkProcedures = {
   "network.flows": procedure("Conversations that pass a network's gateway now.", z.object({ of: NetworkRef }), z.array(FlowRecord)),
   "network.cutFlow": procedure("Ends a conversation: both ends are told.", z.object({ of: NetworkRef, flow: z.number().int() }), done),
 
+  "adapter.add": procedure("Adds an adapter to a machine, also while it runs; its address is chosen.", z.object({ id: MachineId, attachment: Attachment, model: AdapterModel.optional() }), MachineInfo),
+  "adapter.remove": procedure("Takes an adapter out of a machine. While the machine runs it can be the last one only.", z.object(adapter), MachineInfo),
   "adapter.attach": procedure("Puts an adapter's cable into another network, at once.", z.object({ ...adapter, attachment: Attachment }), MachineInfo),
   "adapter.set": procedure(
     "Changes an adapter, at once. Null takes a setting away.",

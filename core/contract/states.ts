@@ -28,6 +28,8 @@ export const machineCommands = [
   "changeMedium",
   "setLink",
   "plugDisk",
+  "plugAdapter",
+  "unplugAdapter",
   "setLimits",
   "setBalloon",
   "takeSnapshot",
@@ -88,6 +90,14 @@ export const commandRules: Readonly<Record<MachineCommand, Rule>> = {
   changeMedium: { legal: ["off", "crashed", "running", "paused"], because: { starting: isStarting, saved: "The machine is saved; its drives must stay as they are.", stopping: isStopping, broken: isBroken } },
   setLink: { legal: ["off", "crashed", "running", "paused"], because: { starting: isStarting, saved: "The machine is saved. Start it to plug a cable.", stopping: isStopping, broken: isBroken } },
   plugDisk: { legal: ["off", "crashed", "running", "paused"], because: { starting: isStarting, saved: "The machine is saved; its disks must stay as they are.", stopping: isStopping, broken: isBroken } },
+  plugAdapter: {
+    legal: ["off", "crashed", "running", "paused"],
+    because: { starting: isStarting, saved: "The machine is saved; its adapters must stay as they are. Start it, or discard the saved state.", stopping: isStopping, broken: isBroken },
+  },
+  unplugAdapter: {
+    legal: ["off", "crashed", "running"],
+    because: { starting: isStarting, paused: "The machine is paused; its guest cannot let go of an adapter. Resume it first.", saved: "The machine is saved; its adapters must stay as they are. Start it, or discard the saved state.", stopping: isStopping, broken: isBroken },
+  },
   setLimits: { legal: ["off", "crashed", "saved", "running", "paused"], because: { starting: isStarting, stopping: isStopping, broken: isBroken } },
   setBalloon: { legal: ["running"], because: { ...notExecuting, paused: isPaused } },
   takeSnapshot: { legal: ["off", "crashed", "saved", "running", "paused"], because: { starting: isStarting, stopping: isStopping, broken: isBroken } },

@@ -71,6 +71,7 @@ function addInformation(add: Add, machine: MachineProcess, commands: ReadonlyMap
     const { adapters } = await machine.statistics();
     return adapters.map((adapter, index) => ({
       name: adapter.id,
+      mac: adapter.mac,
       link: machine.linkOf(index),
       driver: adapter.driver,
       "tx-frames": adapter.sentFrames,

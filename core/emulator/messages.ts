@@ -62,6 +62,8 @@ export interface DiskStatistics {
 
 export interface AdapterStatistics {
   readonly id: string;
+  /** The address that the guest's driver uses. */
+  readonly mac: string;
   readonly link: boolean;
   /** Whether the guest's driver has the adapter in use. */
   readonly driver: boolean;

@@ -39,6 +39,8 @@ const mtu = 1500;
 export class Adapter {
   readonly device: V86Virtio;
   private readonly mac: Uint8Array;
+  /** The address that the guest's driver uses: the one it found, that it has set, or that came with a saved state. */
+  private driverMac: Uint8Array;
   private readonly counters = { sentFrames: 0, sentBytes: 0, receivedFrames: 0, receivedBytes: 0, droppedFrames: 0 };
   private readonly batch = new FrameBatch();
   private outstanding = 0;
@@ -59,6 +61,7 @@ export class Adapter {
     private readonly isRunning: () => boolean,
   ) {
     this.mac = Uint8Array.from(mac.split(":"), (part) => parseInt(part, 16));
+    this.driverMac = this.mac.slice();
     this.netHeader[10] = 1;
     this.device = createVirtioDevice(cpu, virtio, {
       name: `virtio-net ${id}`,
@@ -82,7 +85,7 @@ export class Adapter {
   }
 
   report(): AdapterStatistics {
-    return { id: this.id, link: this.link, driver: hasDriver(this.device), ...this.counters };
+    return { id: this.id, mac: Array.from(this.driverMac, (byte) => byte.toString(16).padStart(2, "0")).join(":"), link: this.link, driver: hasDriver(this.device), ...this.counters };
   }
 
   /** Plugs the cable in or out; the guest's driver is told. */
@@ -127,12 +130,14 @@ export class Adapter {
   }
 
   save(): AdapterState {
-    return { virtio: saveVirtio(this.device), mac: Array.from(this.mac), link: this.link };
+    return { virtio: saveVirtio(this.device), mac: Array.from(this.driverMac), link: this.link };
   }
 
   /** The address and the cable are this machine's, not the saved one's; the driver is told when they differ. */
   restore({ virtio, mac, link }: AdapterState): void {
     restoreVirtio(this.device, virtio);
+    // A driver that is not there yet will find this machine's.
+    this.driverMac = hasDriver(this.device) ? Uint8Array.from(mac) : this.mac.slice();
     if (link !== this.link || mac.some((byte, index) => byte !== this.mac[index])) this.tellGuest();
   }
 
@@ -231,7 +236,10 @@ export class Adapter {
       const command = new Uint8Array(Math.min(chain.readableBytes, 8));
       gather(this.memory, chain, 0, command);
       const accepted = command.length === 8 && command[0] === 1 && command[1] === 1;
-      if (accepted) this.mac.set(command.subarray(2, 8));
+      if (accepted) {
+        this.mac.set(command.subarray(2, 8));
+        this.driverMac = this.mac.slice();
+      }
       const written = scatter(this.memory, chain, 0, Uint8Array.of(accepted ? 0 : 1));
       queue.push_reply({ head_idx: chain.head, length_written: written });
       return true;

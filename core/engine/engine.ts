@@ -3,7 +3,7 @@ import { basename, resolve } from "node:path";
 import { Emitter, type Event } from "../base/emitter";
 import { beyond, engineFor, type EngineNeeds } from "../contract/engineChoice";
 import { TerrariumError, type ErrorData } from "../contract/errors";
-import type { DiskConfig, EngineId, EngineInfo, LayerConfig, MachineConfig } from "../contract/model";
+import type { AdapterConfig, DiskConfig, EngineId, EngineInfo, LayerConfig, MachineConfig } from "../contract/model";
 
 /**
  * What executes a machine. An engine says what it can do as data and how its machine process is started; everything
@@ -122,6 +122,7 @@ export interface LiveChanges {
   readonly openNodes?: { readonly ask: MonitorCommand; names(answer: unknown): string[] };
   closeNode?(name: string): MonitorCommand;
   limitDisk?(disk: DiskConfig): MonitorCommand;
+  readonly adapters?: LiveAdapters;
   /** See `liveLayers`. */
   readonly layers?: LiveLayers;
 }
@@ -138,6 +139,28 @@ export interface LiveLayers {
   /** Begins to move what a layer holds into the one above it, as a job of the machine process. `jobId` names it. */
   merge(disk: DiskConfig, into: LayerConfig, folder: string, jobId: string): MonitorCommand;
 }
+
+/**
+ * How adapters come to a machine that runs and go from it. Either a card is plugged in, and out when the guest has let go
+ * of it; or every slot has a card from the start, which an adapter takes over as the guest knows it, with its address.
+ */
+export type LiveAdapters =
+  | {
+      readonly kind: "plugged";
+      /** `clear`: what a plugging that came to no end may have left, which need not be there. The card's link is down when `commands` are done. */
+      plug(adapter: AdapterConfig, slot: number, config: MachineConfig, socket: string): { readonly clear: readonly MonitorCommand[]; readonly commands: readonly MonitorCommand[]; readonly undo: readonly MonitorCommand[] };
+      /** As `unplugDisk`. */
+      unplug(slot: number): { readonly ask: MonitorCommand; readonly device: string; readonly then: readonly MonitorCommand[] };
+      /** Asks which slots have a card; `slots` reads the answer. */
+      readonly plugged: { readonly ask: MonitorCommand; slots(answer: unknown): number[] };
+    }
+  | {
+      readonly kind: "built-in";
+      /** Asks for the addresses of the cards, as the guest knows them; `macs` reads the answer, by slot. */
+      readonly cards: { readonly ask: MonitorCommand; macs(answer: unknown): string[] };
+      /** The address of the card in a slot without an adapter, as the guest is to know it. */
+      spareMac(config: MachineConfig, slot: number): string;
+    };
 
 /** A layer's file as an absolute path. */
 export function layerFile(layer: LayerConfig, folder: string): string {

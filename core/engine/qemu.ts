@@ -4,7 +4,7 @@ import { TerrariumError } from "../contract/errors";
 import type { AcceleratorInfo, EngineCapabilities, EngineInfo, MachineConfig } from "../contract/model";
 import { adapterSlots, topNode, type Engine, type LaunchPlan, type LiveChanges, type MonitorCommand } from "./engine";
 import { liveLayers } from "./liveLayers";
-import { beforeStart, chipset, diskDevice, diskNode, limitDisk, machineType, qemuArgv, stateFacts, variablesFile } from "./qemuArgv";
+import { beforeStart, cable, cardDevice, chipset, diskDevice, diskNode, limitDisk, machineType, qemuArgv, stateFacts, variablesFile } from "./qemuArgv";
 import { isRecord } from "./qmp";
 import type { QemuHost, QemuLookup } from "./qemuHost";
 import { explainQemu } from "./qemuWords";
@@ -32,6 +32,7 @@ const fullCapabilities: EngineCapabilities = {
   changeMediumLive: true,
   setLinkLive: true,
   hotPlugDisks: true,
+  hotPlugAdapters: true,
   balloon: true,
   diskLimits: true,
   snapshots: "off",
@@ -132,9 +133,36 @@ const liveChanges: LiveChanges = {
   },
   closeNode,
   limitDisk,
+  adapters: {
+    kind: "plugged",
+    plug: (adapter, slot, config, socket) => ({
+      clear: [{ execute: "netdev_del", arguments: { id: `cable${slot}` } }],
+      commands: [
+        { execute: "netdev_add", arguments: cable(slot, socket) },
+        { execute: "device_add", arguments: cardDevice(adapter, slot, chipset(config)) },
+        { execute: "set_link", arguments: { name: `net${slot}`, up: false } },
+      ],
+      undo: [{ execute: "netdev_del", arguments: { id: `cable${slot}` } }],
+    }),
+    unplug: (slot) => ({
+      ask: { execute: "device_del", arguments: { id: `net${slot}` } },
+      device: `net${slot}`,
+      then: [{ execute: "netdev_del", arguments: { id: `cable${slot}` } }],
+    }),
+    plugged: {
+      ask: { execute: "qom-list", arguments: { path: "/machine/peripheral" } },
+      slots: (answer) => (Array.isArray(answer) ? answer.flatMap((entry: unknown) => slotNumber(isRecord(entry) ? entry["name"] : undefined)) : []),
+    },
+  },
   ...liveLayers,
 };
 
 function closeNode(name: string): MonitorCommand {
   return { execute: "blockdev-del", arguments: { "node-name": name } };
+}
+
+/** The slot of an adapter's device, by its id. */
+function slotNumber(id: unknown): number[] {
+  const digit = typeof id === "string" ? /^net([0-3])$/.exec(id)?.[1] : undefined;
+  return digit === undefined ? [] : [Number(digit)];
 }

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { TerrariumError } from "../contract/errors";
-import type { Chipset, DiskConfig, MachineConfig } from "../contract/model";
+import type { AdapterConfig, Chipset, DiskConfig, MachineConfig } from "../contract/model";
 import { sandboxArgument } from "./accelerator";
 import { refusedArgument } from "./extraArguments";
 import { adapterSlots, kernelArgs, layerFile, layerNode, noFile, topNode, type LaunchContext, type MonitorCommand } from "./engine";
@@ -12,6 +12,7 @@ import { adapterSlots, kernelArgs, layerFile, layerNode, noFile, topNode, type L
  *   pcie.0 ─┬─ VGA, xHCI with tablet, virtio-rng, balloon, serial bus, panic device, AHCI with the CD drive
  *           ├─ port-disk0 … port-disk3   one root port a place, taken or spare: disks are plugged in live
  *           └─ port-net0  … port-net3    the same for adapters
+ *   pci.0 (the mainboard of 1996) has slots in their stead: 0x10 to 0x13 for disks, 0x18 to 0x1b for adapters
  *
  * Ids: `disk0` is the disk's device (its layers' block nodes are `disk0-` and eight digits, see `layerNode`), `net0` the adapter's device (its netdev is `cable0`), `cd0`
  * the drive. Adapters are always stream netdevs on a Unix socket: QEMU listens, and goes on listening when whoever was
@@ -61,8 +62,7 @@ export function qemuArgv(config: MachineConfig, context: LaunchContext, qemu: Qe
   for (const drive of config.drives) args.push(...driveArgs(drive.medium, drive.id, order.drive));
   if (config.seed !== undefined) args.push(...seedArgs(resolve(context.folder, config.seed)));
   for (const [slot, adapter] of config.adapters.slice(0, adapterSlots).entries()) {
-    args.push("-netdev", json({ type: "stream", id: `cable${slot}`, server: true, addr: { type: "unix", path: sockets.nets[slot] } }));
-    args.push("-device", json({ driver: adapter.model === "e1000" ? "e1000" : "virtio-net-pci", id: `net${slot}`, netdev: `cable${slot}`, mac: adapter.mac, bus: slotBus(chipset(config), `net${slot}`), romfile: "" }));
+    args.push("-netdev", json(cable(slot, sockets.nets[slot])), "-device", json(cardDevice(adapter, slot, chipset(config))));
   }
   if (context.incoming) args.push("-incoming", "defer");
   const not = refusedArgument(extraArguments);
@@ -116,12 +116,22 @@ export function diskDevice(disk: DiskConfig, mainboard: Chipset): Record<string,
   const place = Number(disk.id.slice(-1));
   switch (disk.bus ?? "virtio") {
     case "virtio":
-      return { driver: "virtio-blk-pci", bus: slotBus(mainboard, disk.id), ...common };
+      return { driver: "virtio-blk-pci", ...slotOf(mainboard, "disk", place), ...common };
     case "sata":
       return { driver: "ide-hd", bus: `sata.${place}`, ...common };
     case "scsi":
       return { driver: "scsi-hd", bus: "scsi.0", "scsi-id": place, ...common };
   }
+}
+
+/** The netdev of an adapter: QEMU listens on the socket, and the fabric plugs itself in. */
+export function cable(slot: number, socket: string | undefined): Record<string, unknown> {
+  return { type: "stream", id: `cable${slot}`, server: true, addr: { type: "unix", path: socket } };
+}
+
+/** An adapter as the guest's device. */
+export function cardDevice({ model, mac }: AdapterConfig, slot: number, mainboard: Chipset): Record<string, unknown> {
+  return { driver: model === "e1000" ? "e1000" : "virtio-net-pci", id: `net${slot}`, netdev: `cable${slot}`, mac, ...slotOf(mainboard, "net", slot), romfile: "" };
 }
 
 /** QMP reference, block_set_io_throttle: all six are needed, and 0 is no limit. */
@@ -188,9 +198,15 @@ function deviceBus(mainboard: Chipset): string {
   return mainboard === "q35" ? "pcie.0" : "pci.0";
 }
 
-/** Where a device goes that can be plugged in live: a root port of its own, or the one bus of the old mainboard, where all can. */
-function slotBus(mainboard: Chipset, slot: string): string {
-  return mainboard === "q35" ? `port-${slot}` : "pci.0";
+/** The first of four slots on the old mainboard's bus; the devices that every machine has are below. */
+const pciSlots = { disk: 0x10, net: 0x18 };
+
+/**
+ * Where a device goes that can be plugged in live: a root port of its own, or a slot on the one bus of the old mainboard,
+ * where all can. It is the same whether the device was there from the start or came later: a saved state counts on it.
+ */
+function slotOf(mainboard: Chipset, kind: "disk" | "net", place: number): { bus: string; addr?: string } {
+  return mainboard === "q35" ? { bus: `port-${kind}${place}` } : { bus: "pci.0", addr: `0x${(pciSlots[kind] + place).toString(16)}` };
 }
 
 function cpuModel(config: MachineConfig, qemu: QemuFacts): string {

@@ -1,6 +1,7 @@
 import { TerrariumError } from "../contract/errors";
 import type { EngineInfo, MachineConfig } from "../contract/model";
 import { adapterSlots, kernelArgs, topLayer, type Engine, type LaunchContext, type LaunchPlan } from "./engine";
+import { isRecord } from "./qmp";
 
 /** How the built-in emulator's machine process is started. */
 export interface EmulatorRuntime {
@@ -40,6 +41,7 @@ export const v86Info: EngineInfo = {
     changeMediumLive: true,
     setLinkLive: true,
     hotPlugDisks: false,
+    hotPlugAdapters: true,
     balloon: false,
     diskLimits: false,
     snapshots: "none",
@@ -59,7 +61,16 @@ export function v86Engine(runtime: EmulatorRuntime): Engine {
       files: [],
       facts: {},
     }),
-    live: {},
+    live: {
+      adapters: {
+        kind: "built-in",
+        cards: {
+          ask: { execute: "x-query-netstats" },
+          macs: (answer) => (Array.isArray(answer) ? answer.map((card: unknown) => (isRecord(card) && typeof card["mac"] === "string" ? card["mac"] : "")) : []),
+        },
+        spareMac: ({ id }, slot) => unusedMac(id, slot),
+      },
+    },
   };
 }
 

@@ -1,13 +1,10 @@
 import { TerrariumError, toErrorData } from "../contract/errors";
 import type { DiskConfig, MachineConfig, MachinePatch } from "../contract/model";
 import type { Engine } from "../engine/engine";
-import { QmpError } from "../engine/qmp";
 import { changeDisks, type DiskChange, type FillControl, type ImageTools } from "./creation";
+import { letGo, liveCards } from "./liveCards";
 import type { Machine } from "./machine";
 import { kindOfChange, patched, type ChangeKind } from "./settings";
-
-/** How long a guest may take to let go of a disk, milliseconds. */
-const unpluggingMs = 30_000;
 
 export interface ChangeTools {
   readonly engine: Engine;
@@ -20,11 +17,14 @@ export interface ChangeTools {
 /** Refuses a change that the machine's state or its engine does not allow now. @throws TerrariumError with the reason. */
 export function requireChange(machine: Machine, config: MachineConfig, patch: MachinePatch, engine: Engine): ChangeKind {
   const kind = kindOfChange(config, patch);
-  const { hotPlugDisks, diskLimits } = engine.info.capabilities;
+  const { hotPlugDisks, hotPlugAdapters, diskLimits } = engine.info.capabilities;
   // Names and notes may change at any time; the table decides about the rest.
   if (kind.hardware || (kind.disks && !hotPlugDisks)) machine.require("configure");
   else if (kind.disks) machine.require("plugDisk");
+  if (kind.adapters && !hotPlugAdapters) machine.require("configure");
+  else if (kind.adapters) machine.require(kind.adapters === "more" ? "plugAdapter" : "unplugAdapter");
   if (kind.disks && machine.isLive) requirePluggable(config, patch);
+  if (kind.adapters === "more" && machine.isLive) requireModels(config, patch, engine);
   if (kind.medium) machine.require("changeMedium");
   if (kind.links) machine.require("setLink");
   if (kind.limits) machine.require("setLimits");
@@ -38,6 +38,12 @@ function requirePluggable(config: MachineConfig, patch: MachinePatch): void {
   const leaving = config.disks.filter((disk) => (patch.removeDisks ?? []).includes(disk.id));
   const fixed = [...leaving, ...(patch.addDisks ?? [])].find((disk) => (disk.bus ?? "virtio") !== "virtio");
   if (fixed) throw new TerrariumError("unsupported", `A disk on ${fixed.bus === "sata" ? "SATA" : "SCSI"} cannot be plugged in or taken out while the machine runs.`, "Shut the machine down first, or use a virtio disk.");
+}
+
+/** An engine that is chosen by what the machine has stays the one that runs it. */
+function requireModels(config: MachineConfig, { adapters = [] }: MachinePatch, { info }: Engine): void {
+  const unknown = adapters.slice(config.adapters.length).find(({ model = "virtio" }) => !info.capabilities.adapterModels.includes(model));
+  if (unknown) throw new TerrariumError("unsupported", `${info.label} has no adapter of the model ${unknown.model}.`, "Leave the model out, or shut the machine down first.");
 }
 
 /** Whether making the disks of a change takes long: then it is work for a job. */
@@ -64,6 +70,7 @@ export async function changeMachine(machine: Machine, config: MachineConfig, pat
   try {
     if (kind.medium) await live?.changeMedium();
     if (change) await live?.changeDisks();
+    if (kind.adapters) await live?.changeAdapters();
     if (kind.limits) await live?.changeLimits();
     await save(next);
   } catch (error) {
@@ -91,12 +98,13 @@ async function moveCables(machine: Machine, before: MachineConfig, after: Machin
   const run = machine.current;
   if (!run) return;
   const moved = after.adapters.flatMap(({ attachment, plugged }, slot) => (plugged && before.adapters[slot]?.plugged && JSON.stringify(attachment) !== JSON.stringify(before.adapters[slot]?.attachment) ? [slot] : []));
-  await run.applyLinks(moved);
+  // A card that was plugged in just now has its link down, and keeps it so until its cable leads somewhere.
+  const added = after.adapters.slice(before.adapters.length).map((_, place) => before.adapters.length + place);
+  await run.applyLinks([...moved, ...added]);
   // What cannot be had of the fabric is the adapter's problem, and the cable is led there when it can.
   await rewire().catch((error: unknown) => machine.log.event(`the cables could not be led elsewhere yet: ${toErrorData(error).message}`));
-  if (moved.length === 0) return;
-  await new Promise<void>((resolve) => machine.clock.schedule(pulledMs, resolve));
-  await machine.current?.applyLinks();
+  if (moved.length > 0) await new Promise<void>((resolve) => machine.clock.schedule(pulledMs, resolve));
+  if (moved.length + added.length > 0) await machine.current?.applyLinks();
 }
 
 /** Changes of a machine that runs, with what takes them back. */
@@ -125,6 +133,19 @@ class LiveChange {
       if (this.before.disks.some((other) => isSameDisk(disk, other))) continue;
       await this.plug(disk);
       this.undoing.push(() => this.unplug(disk));
+    }
+  }
+
+  async changeAdapters(): Promise<void> {
+    const [before, after] = [this.before.adapters.length, this.after.adapters.length];
+    const cards = liveCards(this.machine, this.engine);
+    for (let slot = before; slot < after; slot++) {
+      await cards.plug(this.after, slot);
+      this.undoing.push(() => cards.unplug(slot));
+    }
+    for (let slot = before - 1; slot >= after; slot--) {
+      await cards.unplug(slot);
+      this.undoing.push(() => cards.plug(this.before, slot));
     }
   }
 
@@ -175,24 +196,7 @@ class LiveChange {
   private async unplug(disk: DiskConfig): Promise<void> {
     const steps = this.engine.live.unplugDisk?.(disk);
     if (!steps) throw new TerrariumError("unsupported", `${this.engine.info.label} cannot take out a disk while the machine runs.`, "Shut the machine down first.");
-    const run = this.machine.live();
-    const { qmp } = run.session;
-    const late = new AbortController();
-    const timer = this.machine.clock.schedule(unpluggingMs, () => late.abort());
-    const gone = qmp.waitFor((event) => event.event === "DEVICE_DELETED" && event.data["device"] === steps.device, late.signal);
-    gone.catch((error: unknown) => void error); // Awaited below.
-    try {
-      await run.tell([steps.ask]);
-      await gone;
-    } catch (error) {
-      // A guest that was asked before may have let go of it since.
-      const wasGone = error instanceof QmpError && error.qmpClass === "DeviceNotFound";
-      if (!wasGone && !late.signal.aborted) throw error;
-      if (!wasGone) throw new TerrariumError("timeout", `The guest did not let go of ${disk.id} within ${unpluggingMs / 1000} seconds.`, "Unmount the disk in the guest and try again, or shut the machine down first.", { cause: error });
-    } finally {
-      timer.dispose();
-      late.abort();
-    }
+    await letGo(this.machine, steps, disk.id, "Unmount the disk in the guest and try again, or shut the machine down first.");
     await this.closeNodes(disk);
   }
 

@@ -89,7 +89,8 @@ export async function checkPatch(machine: RegisteredMachine & { readonly config:
   const after = patched(config, patch, config.disks);
   const { boot } = after;
   if (patch.name !== undefined) checkName(findings, patch.name, machine.id);
-  const hardwareChanges = kindOfChange(config, patch).hardware;
+  const { hardware, adapters } = kindOfChange(config, patch);
+  const hardwareChanges = hardware || adapters === "more";
   const engine = hardwareChanges ? checkEngine(findings, after) : engineOf(context, after);
   if (engine && hardwareChanges) {
     checkHardware(findings, after, engine);

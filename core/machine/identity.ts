@@ -21,7 +21,7 @@ export interface GuestIdentity {
   /** The SSH host key as dropbear keeps it. */
   readonly hostKey: Buffer;
   readonly authorizedKeys: readonly string[];
-  /** By adapter slot; slots without an adapter are absent. */
+  /** By slot; slots without a card are absent. */
   readonly macs: readonly string[];
   /** Nothing was ever written to the first disk, so that the guest may make a file system on it. */
   readonly blankDisk: boolean;
@@ -52,8 +52,11 @@ export function machineIdFor(id: string): string {
   return createHash("sha256").update(`terrarium machine-id ${id}`).digest("hex").slice(0, 32);
 }
 
-/** Collects the identity of a machine. The host key is made once and kept in the machine's folder, and its public half where ssh looks for it. */
-export async function guestIdentity(config: MachineConfig, folder: string, authorizedKeys: readonly string[]): Promise<GuestIdentity> {
+/**
+ * Collects the identity of a machine. The host key is made once and kept in the machine's folder, and its public half where ssh looks for it.
+ * @param spareMacs addresses of the cards that wait in slots without an adapter
+ */
+export async function guestIdentity(config: MachineConfig, folder: string, authorizedKeys: readonly string[], spareMacs: readonly string[] = []): Promise<GuestIdentity> {
   const key = await hostKey(folder, config.id);
   await makeKnown(key, folder, config.id);
   return {
@@ -62,7 +65,7 @@ export async function guestIdentity(config: MachineConfig, folder: string, autho
     seed: randomBytes(64),
     hostKey: dropbearHostKey(key),
     authorizedKeys,
-    macs: config.adapters.map((adapter) => adapter.mac),
+    macs: [...config.adapters.map((adapter) => adapter.mac), ...spareMacs],
     blankDisk: await isBlank(config, folder),
   };
 }

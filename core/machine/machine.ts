@@ -9,6 +9,7 @@ import { Blueprint } from "./blueprint";
 import { bringUp, type Startable } from "./bringUp";
 import { describeCrash } from "./crash";
 import { bytesOnDisk, type RegisteredMachine } from "./machineFolders";
+import { liveCards, spareMacs } from "./liveCards";
 import { MachineLog } from "./machineLog";
 import { endOrphan } from "./orphan";
 import { recoverRun } from "./recovery";
@@ -350,6 +351,7 @@ export class Machine {
       folder: this.folder,
       config: () => (config = this.blueprint.config ?? config),
       authorizedKeys: () => this.around.authorizedKeys(),
+      spareMacs: () => spareMacs(this.engineOf(config), config),
       notify: (notice) => this.around.notify({ ...notice, machineId: this.id }),
       logEvent: (what) => this.log.event(what),
     };
@@ -403,6 +405,7 @@ export class Machine {
     this.take(run);
     if (motion.runs) this.enter("running");
     else this.didMove(motion);
+    void this.inTurn(undefined, () => this.matchCards(run));
     if (record.saving) await this.undoSave(run);
     if (run.identified) run.guest.watch();
     else run.identifyWhenUp();
@@ -420,6 +423,19 @@ export class Machine {
     } catch (error) {
       this.around.log.error(`the saving of ${this.name} could not be undone`, error);
       this.around.notify({ level: "error", message: `${this.name} was being saved when Terrarium ended. It has not been saved, and stands still: ${toErrorData(error).message}`, remedy: "Resume it.", machineId: this.id });
+    }
+  }
+
+  /** A host service that was killed while an adapter came or went, or its cable was led elsewhere, has left the cards as they were then. */
+  private async matchCards(run: Run): Promise<void> {
+    const { config } = this.blueprint;
+    if (!config || this.run !== run) return;
+    try {
+      const engine = this.engineOf(config);
+      if (engine.info.capabilities.hotPlugAdapters) await liveCards(this, engine).match(config);
+      await run.applyLinks();
+    } catch (error) {
+      this.around.log.warn(`the adapters of ${this.name} are not all as its configuration says: ${toErrorData(error).message}`);
     }
   }
 

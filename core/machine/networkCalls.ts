@@ -12,7 +12,11 @@ type Handlers = { [N in Name]: (input: ProcedureParsed<N>) => Promise<ProcedureO
 /** What the calls need of the host service. */
 export interface MachineChanges {
   /** Changes settings, one change after another: `patchOf` is given what the changes before have led to. */
-  set(id: string, patchOf: (config: MachineConfig) => MachinePatch, trial?: Trial): Promise<MachineInfo>;
+  set(id: string, patchOf: (config: MachineConfig) => MachinePatch | Promise<MachinePatch>, trial?: Trial): Promise<MachineInfo>;
+  /** The address for an adapter that comes behind those of `config`. */
+  nextMac(id: string, config: MachineConfig): Promise<string>;
+  /** A machine process exists. */
+  isLive(id: string): boolean;
 }
 
 /** What is tried with the changed configuration before it is kept, and what follows, kept or not. */
@@ -23,7 +27,7 @@ export interface Trial {
 }
 
 /** The calls about networks, adapters and port forwards. */
-export function networkCalls(networking: Networking, { set }: MachineChanges): Handlers {
+export function networkCalls(networking: Networking, { set, nextMac, isLive }: MachineChanges): Handlers {
   const { registry } = networking;
   /** Changes one adapter of a machine. */
   const change = (id: string, adapter: number, changed: (before: AdapterConfig, config: MachineConfig) => AdapterConfig, trial?: Trial): Promise<MachineInfo> => {
@@ -53,6 +57,15 @@ export function networkCalls(networking: Networking, { set }: MachineChanges): H
       return {};
     },
 
+    "adapter.add": ({ id, attachment, model }) =>
+      set(id, async (config) => ({ adapters: [...config.adapters, { mac: await nextMac(id, config), attachment, plugged: attachment.mode !== "none", ...(model === undefined ? {} : { model }) }] })),
+    "adapter.remove": ({ id, adapter }) =>
+      set(id, (config) => {
+        requireAdapter(config, adapter);
+        const last = config.adapters.length - 1;
+        if (adapter !== last && isLive(id)) throw new TerrariumError("illegal-state", `While ${config.name} runs, only its last adapter (${last}) can be taken out: those behind adapter ${adapter} would change their numbers.`, `Attach adapter ${adapter} to nothing instead, or shut the machine down first.`);
+        return { adapters: config.adapters.filter((_, slot) => slot !== adapter) };
+      }),
     "adapter.attach": ({ id, adapter, attachment }) => change(id, adapter, (before) => attached(before, attachment)),
     "adapter.set": ({ id, adapter, ...settings }) =>
       change(id, adapter, (before, { name }) => {

@@ -35,6 +35,8 @@ export interface RunSurroundings {
   /** The machine's name and configuration as they are now. */
   readonly config: () => MachineConfig;
   authorizedKeys(): Promise<readonly string[]>;
+  /** Addresses of the cards that wait in slots without an adapter, where the engine has such. */
+  spareMacs(): readonly string[];
   notify(notice: Pick<Notice, "level" | "message" | "remedy">): void;
   logEvent(what: string): void;
 }
@@ -264,7 +266,7 @@ export class Run implements Disposable {
     const { signal } = this.boot;
     const work = async (): Promise<void> => {
       await this.guest.waitUntilAnswering(signal, bootLimitMs);
-      await this.identify(await guestIdentity(this.around.config(), this.around.folder, await this.around.authorizedKeys()));
+      await this.identify(await guestIdentity(this.around.config(), this.around.folder, await this.around.authorizedKeys(), this.around.spareMacs()));
       this.around.logEvent("the guest is up");
       then();
     };

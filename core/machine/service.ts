@@ -12,6 +12,7 @@ import { leastGuestMemoryMiB, type FileInspection, type HostInfo, type JobInfo, 
 import type { networkProcedures } from "../contract/networkProcedures";
 import type { snapshotProcedures } from "../contract/snapshotProcedures";
 import { isProcedureName, procedures, type HostEvent, type ProcedureName, type ProcedureOutput, type ProcedureParsed, type StreamRequest } from "../contract/procedures";
+import { adapterSlots } from "../engine/engine";
 import { Steps } from "../storage/steps";
 import { doctorChecks } from "../engine/qemuHost";
 import { v86Info } from "../engine/v86Argv";
@@ -27,6 +28,8 @@ import { readHostFacts } from "./hostFacts";
 import { homeKey } from "./identity";
 import { Jobs } from "./jobs";
 import { chordsForText, keyName } from "./keyboard";
+import { liveCards } from "./liveCards";
+import { newMac } from "./macAddress";
 import { Machine } from "./machine";
 import type { RegisteredMachine } from "./machineFolders";
 import { inspectFile, withoutConverter } from "./media";
@@ -95,7 +98,7 @@ export class Service {
       changed: (id, tree) => this.eventEmitter.fire({ type: "snapshots", id, tree }),
     });
     this.surroundings = this.makeSurroundings();
-    this.handlers = { ...this.ownHandlers, ...snapshotCalls(this.snapshots), ...networkCalls(this.networking, { set: (id, patchOf, trial) => this.set(id, patchOf, trial) }) };
+    this.handlers = { ...this.ownHandlers, ...snapshotCalls(this.snapshots), ...networkCalls(this.networking, { set: (id, patchOf, trial) => this.set(id, patchOf, trial), nextMac: (id, config) => this.nextMac(id, config), isLive: (id) => this.machine(id).isLive }) };
   }
 
   /** Reads the home and takes over the machines that live. */
@@ -359,12 +362,12 @@ export class Service {
   }
 
   /** Changes settings, one change after another: `patchOf` is given what the changes before have led to. */
-  private async set(id: string, patchOf: (config: MachineConfig) => MachinePatch, trial?: Trial): Promise<MachineInfo> {
+  private async set(id: string, patchOf: (config: MachineConfig) => MachinePatch | Promise<MachinePatch>, trial?: Trial): Promise<MachineInfo> {
     const machine = this.machine(id);
     const job = await machine.inTurn(undefined, async () => {
       const context = await this.checkContext();
       const { config, registered } = this.configured(id);
-      const patch = patchOf(config);
+      const patch = await patchOf(config);
       const engine = machine.engineOf(config);
       const kind = requireChange(machine, config, patch, engine);
       const refused = firstError(await checkPatch({ ...registered, config }, patch, context));
@@ -406,6 +409,14 @@ export class Service {
     });
     if (job) await this.jobs.finish(job.id);
     return machine.info();
+  }
+
+  /** The address for the adapter that a machine gets next: the one of the card that waits for it, or a new one. */
+  private async nextMac(id: string, config: MachineConfig): Promise<string> {
+    const machine = this.machine(id);
+    const engine = machine.engineOf(config);
+    const waiting = machine.current && engine.live.adapters && config.adapters.length < adapterSlots ? await liveCards(machine, engine).nextMac(config) : undefined;
+    return waiting ?? newMac(this.registry.macs());
   }
 
   /** Presses the keys together, and answers when the machine process has taken the next ones. */

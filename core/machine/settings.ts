@@ -4,6 +4,8 @@ import type { DiskConfig, MachineConfig, MachinePatch } from "../contract/model"
 export interface ChangeKind {
   /** Hardware changes, which only a machine that is off allows. */
   readonly hardware: boolean;
+  /** Adapters come behind the others, or the last ones go, which some engines can do while the machine runs. */
+  readonly adapters: "more" | "fewer" | undefined;
   /** Disks come or go, which some engines can do while the machine runs. */
   readonly disks: boolean;
   /** The medium in the drive changes. */
@@ -19,11 +21,15 @@ export function kindOfChange(config: MachineConfig, patch: MachinePatch): Change
   const { adapters } = patch;
   const after = patched(config, patch, config.disks);
   const differs = (key: keyof MachineConfig): boolean => JSON.stringify(after[key]) !== JSON.stringify(config[key]);
-  const cards = (list: MachineConfig["adapters"]): string => JSON.stringify(list.map(({ mac, model }) => [mac, model ?? "virtio"]));
+  const cards = (list: MachineConfig["adapters"]): string[] => list.map(({ mac, model }) => `${mac} ${model ?? "virtio"}`);
+  const [cardsBefore, cardsAfter] = [cards(config.adapters), cards(after.adapters)];
+  const stay = cardsBefore.every((card, slot) => slot >= cardsAfter.length || card === cardsAfter[slot]);
+  const growth = cardsAfter.length - cardsBefore.length;
   const buses = (list: readonly DiskConfig[]): string => JSON.stringify(list.map((disk) => disk.bus ?? "virtio"));
   const limits = (list: readonly DiskConfig[]): string => JSON.stringify(list.map((disk) => disk.limits));
   return {
-    hardware: (["engine", "memoryMiB", "cpus", "boot", "hardware"] as const).some(differs) || cards(after.adapters) !== cards(config.adapters) || buses(after.disks) !== buses(config.disks),
+    hardware: (["engine", "memoryMiB", "cpus", "boot", "hardware"] as const).some(differs) || !stay || buses(after.disks) !== buses(config.disks),
+    adapters: !stay || growth === 0 ? undefined : growth > 0 ? "more" : "fewer",
     disks: (patch.addDisks ?? []).length > 0 || (patch.removeDisks ?? []).length > 0,
     medium: patch.medium !== undefined && patch.medium !== (config.drives[0]?.medium ?? null),
     links: adapters !== undefined && JSON.stringify(adapters) !== JSON.stringify(config.adapters),

@@ -63,7 +63,7 @@ export async function comeUp(start: StartUp): Promise<void> {
   const watch = new StopWatch(clock);
   // A starter guest without an identity gets no link; other guests have none to wait for.
   const held = config.boot.kind === "starter" && (origin.from !== "saved" || !origin.identified);
-  const identity = held && origin.from === "pre-booted" ? around.authorizedKeys().then((keys) => guestIdentity(config, around.folder, keys)) : undefined;
+  const identity = held && origin.from === "pre-booted" ? around.authorizedKeys().then((keys) => guestIdentity(config, around.folder, keys, around.spareMacs())) : undefined;
   identity?.catch((error: unknown) => void error); // Awaited below, unless something fails before.
   const logs = join(around.folder, "logs");
   const [boot] = await Promise.all([bootId(), mkdir(start.runDir, { recursive: true, mode: 0o700 }), mkdir(logs, { recursive: true, mode: 0o700 })]);

@@ -26,7 +26,7 @@ export const builtInEngine: EngineInfo = {
   capabilities: {
     smp: false, maxCpus: 1, minMemoryMiB: 16, maxMemoryMiB: 2047, x86_64: false, chipsets: ["pc"], firmwares: ["bios"], ownFirmware: false,
     diskBuses: ["virtio"], adapterModels: ["virtio"], expertSettings: false, seed: false, diskFormats: ["raw"], maxDisks: 4, maxAdapters: 4,
-    networkModes: ["none"], preBooted: true, saveState: true, changeMediumLive: true, setLinkLive: true, hotPlugDisks: false, balloon: false,
+    networkModes: ["none"], preBooted: true, saveState: true, changeMediumLive: true, setLinkLive: true, hotPlugDisks: false, hotPlugAdapters: true, balloon: false,
     diskLimits: false, snapshots: "none", stateTransport: "file",
   },
 };
@@ -40,7 +40,7 @@ export const qemuEngine: EngineInfo = {
   capabilities: {
     smp: true, maxCpus: 64, minMemoryMiB: 16, maxMemoryMiB: 1024 * 1024, x86_64: true, chipsets: ["q35", "pc"], firmwares: ["bios", "uefi"], ownFirmware: true,
     diskBuses: ["virtio", "sata", "scsi"], adapterModels: ["virtio", "e1000"], expertSettings: true, seed: true, diskFormats: ["raw", "qcow2"], maxDisks: 4, maxAdapters: 4,
-    networkModes: ["none"], preBooted: false, saveState: true, changeMediumLive: true, setLinkLive: true, hotPlugDisks: true, balloon: true,
+    networkModes: ["none"], preBooted: false, saveState: true, changeMediumLive: true, setLinkLive: true, hotPlugDisks: true, hotPlugAdapters: true, balloon: true,
     diskLimits: true, snapshots: "off", stateTransport: "file",
   },
 };

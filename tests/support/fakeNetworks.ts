@@ -63,6 +63,12 @@ export class FakeNetworks {
       this.flows = this.flows.filter(({ id }) => id !== flow);
       return {};
     },
+    "adapter.add": ({ id, attachment, model }) => {
+      const { config } = this.desktop.machine(id);
+      const adapters = config?.adapters ?? [];
+      return this.withAdapters(id, [...adapters, { mac: `52:54:00:00:aa:0${adapters.length}`, attachment, plugged: attachment.mode !== "none", ...(model === undefined ? {} : { model }) }]);
+    },
+    "adapter.remove": ({ id, adapter }) => this.withAdapters(id, (this.desktop.machine(id).config?.adapters ?? []).filter((_, slot) => slot !== adapter)),
     "adapter.attach": ({ id, adapter, attachment }) => this.adapter(id, adapter, (before) => ({ ...before, attachment, plugged: attachment.mode !== "none" })),
     "adapter.set": ({ id, adapter, plugged, rate, macPolicy, nat }) =>
       this.adapter(id, adapter, (before) => ({ ...before, ...(nat === undefined ? {} : { nat: nat ?? undefined }), ...(plugged === undefined ? {} : { plugged }), ...(rate === undefined ? {} : { rate: rate ?? undefined }), ...(macPolicy === undefined ? {} : { macPolicy }) })),
@@ -94,9 +100,13 @@ export class FakeNetworks {
   }
 
   private adapter(id: string, adapter: number, changed: (before: AdapterConfig) => AdapterConfig): MachineInfo {
+    const adapters = this.desktop.machine(id).config?.adapters ?? [];
+    if (!adapters[adapter]) this.desktop.refuse("not-found", `There is no adapter ${adapter}.`);
+    return this.withAdapters(id, adapters.map((entry, index) => (index === adapter ? changed(entry) : entry)));
+  }
+
+  private withAdapters(id: string, adapters: AdapterConfig[]): MachineInfo {
     const { config, network, state } = this.desktop.machine(id);
-    if (!config?.adapters[adapter]) this.desktop.refuse("not-found", `There is no adapter ${adapter}.`);
-    const adapters = config!.adapters.map((entry, index) => (index === adapter ? changed(entry) : entry));
     const after = this.desktop.update(id, { config: { ...config!, adapters }, network: state === "running" ? adapters.map((entry, index) => this.status(entry, network?.[index], index)) : network });
     this.desktop.announce({ type: "networks", networks: this.list() });
     return after;

@@ -1,4 +1,4 @@
-import { NamedNetworkMode, type AdapterConfig, type NetworkInfo, type PortForward } from "../../contract/network";
+import { AdapterModel, NamedNetworkMode, type AdapterConfig, type NetworkInfo, type PortForward } from "../../contract/network";
 import { TerrariumError } from "../../contract/errors";
 import type { MachineInfo } from "../../contract/model";
 import { procedures } from "../../contract/procedures";
@@ -22,6 +22,8 @@ const natOptions = {
 } as const satisfies Record<string, OptionSpec>;
 
 const adapterOption = { adapter: { type: "string", value: "N", help: "The adapter; the first one behind NAT when nothing is said." } } as const satisfies Record<string, OptionSpec>;
+
+const attachmentForm = "MODE[:NETWORK] is none, nat, nat-network:N, internal:N, host-only:N or bridged:CARD. An internal network that does not exist is made.";
 
 /** Networks, and how machines are attached to them. */
 export const networkVerbs: readonly Verb[] = [
@@ -133,11 +135,40 @@ export const networkVerbs: readonly Verb[] = [
     },
   }),
   verb({
+    name: "adapter add",
+    operands: "NAME MODE[:NETWORK]",
+    count: [2, 2],
+    doc: procedures["adapter.add"].doc,
+    more: [attachmentForm],
+    options: { model: { type: "string", value: AdapterModel.options.join("|"), help: "What kind of card the guest sees; virtio when nothing is said." } },
+    async run(context, [name, where], values) {
+      const attachment = attachmentFrom("the network", where!);
+      const model = values.model === undefined ? undefined : oneOf("--model", AdapterModel.options, values.model);
+      const host = await context.connect();
+      const { id } = await findMachine(host, name!);
+      const after = await host.call("adapter.add", { id, attachment, ...(model === undefined ? {} : { model }) });
+      context.print(after, adapterTable(after));
+    },
+  }),
+  verb({
+    name: "adapter remove",
+    operands: "NAME N",
+    count: [2, 2],
+    doc: procedures["adapter.remove"].doc,
+    async run(context, [name, slot]) {
+      const adapter = slotFrom(slot!);
+      const host = await context.connect();
+      const { id } = await findMachine(host, name!);
+      const after = await host.call("adapter.remove", { id, adapter });
+      context.print(after, adapterTable(after));
+    },
+  }),
+  verb({
     name: "adapter attach",
     operands: "NAME N MODE[:NETWORK]",
     count: [3, 3],
     doc: procedures["adapter.attach"].doc,
-    more: ["MODE[:NETWORK] is none, nat, nat-network:N, internal:N, host-only:N or bridged:CARD. An internal network that does not exist is made."],
+    more: [attachmentForm],
     async run(context, [name, slot, where]) {
       const attachment = attachmentFrom("the network", where!);
       const adapter = slotFrom(slot!);
@@ -167,7 +198,7 @@ export const networkVerbs: readonly Verb[] = [
     name: "adapter set",
     operands: "NAME N",
     count: [2, 2],
-    doc: procedures["adapter.set"].doc,
+    doc: "Changes an adapter, at once. What may be empty takes its setting away.",
     options: {
       "rate-to-guest": { type: "string", value: "RATE", help: "What the guest receives at most, bits a second, like 10M; empty for no limit." },
       "rate-from-guest": { type: "string", value: "RATE", help: "What the guest sends at most; empty for no limit." },

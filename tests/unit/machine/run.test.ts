@@ -45,7 +45,7 @@ describe("the watch over a machine process", () => {
     run = new Run(
       session,
       { pid: 1, startedAt: 0, startedFrom: "cold", ran: true, identified: true },
-      { clock, log: silentLog, folder: folder.path, config: () => makeConfig(), authorizedKeys: async () => [], notify: () => undefined, logEvent: () => undefined },
+      { clock, log: silentLog, folder: folder.path, config: () => makeConfig(), authorizedKeys: async () => [], spareMacs: () => [], notify: () => undefined, logEvent: () => undefined },
     );
   });
   afterEach(() => run.dispose());
