@@ -1,13 +1,23 @@
+import type { Clock } from "../base/clock";
 import { TerrariumError } from "../contract/errors";
 import type { MachineConfig } from "../contract/model";
 import { adapterSlots, type Engine, type LiveAdapters, type MonitorCommand } from "../engine/engine";
 import { QmpError } from "../engine/qmp";
-import type { Machine } from "./machine";
+import type { Run } from "./run";
 
 /*
  * Devices that come to a machine which runs, and go from it: how a guest is made to let go of one, and the network cards
  * behind its adapters.
  */
+
+/** What is asked of the machine. */
+export interface LiveMachine {
+  readonly clock: Clock;
+  /** Of its adapters, while its process is there. */
+  readonly sockets: readonly string[] | undefined;
+  /** The current run. @throws TerrariumError when the machine does not run. */
+  live(): Run;
+}
 
 /** How long a guest may take to let go of a device, milliseconds. */
 const unpluggingMs = 30_000;
@@ -16,7 +26,7 @@ const unpluggingMs = 30_000;
  * Asks the guest to let go of a device and waits until it has: it has a say in this, a mounted disk is busy.
  * @throws TerrariumError `timeout`
  */
-export async function letGo(machine: Machine, steps: { readonly ask: MonitorCommand; readonly device: string }, what: string, remedy: string): Promise<void> {
+export async function letGo(machine: LiveMachine, steps: { readonly ask: MonitorCommand; readonly device: string }, what: string, remedy: string): Promise<void> {
   const run = machine.live();
   const { qmp } = run.session;
   const late = new AbortController();
@@ -49,13 +59,13 @@ export interface LiveCards {
   match(config: MachineConfig): Promise<void>;
 }
 
-export function liveCards(machine: Machine, engine: Engine): LiveCards {
+export function liveCards(machine: LiveMachine, engine: Engine): LiveCards {
   const { adapters } = engine.live;
   if (!adapters) throw new TerrariumError("unsupported", `${engine.info.label} cannot add or remove an adapter while the machine runs.`, "Shut the machine down first.");
   return adapters.kind === "plugged" ? pluggedCards(machine, adapters) : builtInCards(machine, adapters);
 }
 
-function pluggedCards(machine: Machine, adapters: Extract<LiveAdapters, { kind: "plugged" }>): LiveCards {
+function pluggedCards(machine: LiveMachine, adapters: Extract<LiveAdapters, { kind: "plugged" }>): LiveCards {
   const slots = async (): Promise<number[]> => {
     const { ask } = adapters.plugged;
     return adapters.plugged.slots(await machine.live().session.qmp.execute(ask.execute, ask.arguments));
@@ -99,7 +109,7 @@ function unlessRefused(error: unknown): void {
   if (!(error instanceof QmpError)) throw error;
 }
 
-function builtInCards(machine: Machine, adapters: Extract<LiveAdapters, { kind: "built-in" }>): LiveCards {
+function builtInCards(machine: LiveMachine, adapters: Extract<LiveAdapters, { kind: "built-in" }>): LiveCards {
   const setLink = (slot: number, up: boolean): Promise<void> => machine.live().tell([{ execute: "set_link", arguments: { name: `net${slot}`, up } }]);
   const macOf = async (slot: number): Promise<string> => {
     const { ask, macs } = adapters.cards;

@@ -57,7 +57,8 @@ sub see {
     my $up = !$link->{gone} && $link->{flags} & $Terrarium::Netlink::flag_up;
     # An adapter that is down does not tell of its cable. Whoever takes one down later means it.
     if (!$link->{gone} && !$up && !$adapter->{raised}) { start("ip", "link", "set", $name, "up") }
-    $adapter->{raised} = 1;
+    # A card that is plugged in after this one went may get its name.
+    $adapter->{raised} = !$link->{gone};
     my $plugged = $up && $link->{flags} & $Terrarium::Netlink::flag_carrier ? 1 : 0;
     return if $plugged == $adapter->{plugged};
     $adapter->{plugged} = $plugged;
