@@ -31,7 +31,7 @@ export async function run(args: readonly string[], terminal: Terminal, runtime: 
     return wrongUsage(terminal, error);
   }
   if (command === undefined || command.help) {
-    const text = command === undefined ? overview(verbs) : helpFor(command.verb);
+    const text = command === undefined ? overview(verbs) : helpFor(command.verb, verbs);
     // Asked for, it is the result; otherwise it says what was missing.
     if (args.length === 0) terminal.stderr.write(`${text}\n`);
     else terminal.stdout.write(`${text}\n`);

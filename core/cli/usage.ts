@@ -61,10 +61,12 @@ export function usageLine(verb: Verb): string {
   return ["Usage: terrarium", verb.name, verb.operands, ...options].filter((part) => part !== "").join(" ");
 }
 
-export function helpFor(verb: Verb): string {
+/** @param all every verb: those that begin with this one's word are named too. */
+export function helpFor(verb: Verb, all: readonly Verb[] = []): string {
   const rows = Object.entries({ ...verb.options, ...everywhere }).map(([name, option]) => [optionForm(name, option), option.help] as const);
   const width = Math.max(...rows.map(([form]) => form.length));
-  return [usageLine(verb), "", verb.doc, ...verb.more.flatMap((paragraph) => ["", paragraph]), "", ...rows.map(([form, help]) => `  ${form.padEnd(width)}  ${help}`)].join("\n");
+  const below = belowNoun(all, verb.name).map(({ name, doc }) => `\nterrarium ${name}: ${doc}`);
+  return [usageLine(verb), "", verb.doc, ...verb.more.flatMap((paragraph) => ["", paragraph]), "", ...rows.map(([form, help]) => `  ${form.padEnd(width)}  ${help}`), ...below].join("\n");
 }
 
 /** What there is to do; with a `noun`, of the verbs that are its own. */

@@ -1,12 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EngineId, MachineInfo } from "../../core/contract/model";
+import type { Chipset, EngineId, MachineInfo } from "../../core/contract/model";
 import { machineSockets } from "../../core/engine/engine";
 import { QmpClient } from "../../core/engine/qmp";
 import { machineRunDir } from "../../core/machine/runDir";
 import { TestHost } from "../support/host";
 
 /** Adapters that come to a guest that runs, and go from it. */
-describe.each<EngineId>(["v86", "qemu"])("a machine that runs on %s", (engine) => {
+describe.each<[EngineId, Chipset]>([
+  ["v86", "pc"],
+  ["qemu", "q35"],
+  ["qemu", "pc"],
+])("a machine that runs on %s with the mainboard %s", (engine, chipset) => {
   let test: TestHost;
   let id = "";
   const add = (): Promise<MachineInfo> => test.host.call("adapter.add", { id, attachment: { mode: "nat" } });
@@ -26,7 +30,7 @@ describe.each<EngineId>(["v86", "qemu"])("a machine that runs on %s", (engine) =
 
   beforeAll(async () => {
     test = await TestHost.open();
-    ({ id } = await test.create(`live on ${engine}`, { engine, adapters: [{ attachment: { mode: "nat" } }] }));
+    ({ id } = await test.create(`live on ${engine}`, { engine, hardware: { chipset }, adapters: [{ attachment: { mode: "nat" } }] }));
     await test.start(id);
     await untilAddress("10.0.2.15");
   });
@@ -89,7 +93,7 @@ describe.each<EngineId>(["v86", "qemu"])("a machine that runs on %s", (engine) =
     await linksUp(1);
   });
 
-  it.runIf(engine === "qemu")("loses the card that a host service which was killed had plugged in for no adapter", async () => {
+  it.runIf(chipset === "q35")("loses the card that a host service which was killed had plugged in for no adapter", async () => {
     const { monitor, nets } = machineSockets(machineRunDir(test.host.runDir, id));
     await test.close();
     const qmp = await QmpClient.connect(monitor);

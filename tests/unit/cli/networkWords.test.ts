@@ -63,6 +63,8 @@ describe("the verbs of the network", () => {
   it.each([
     ["network create lab --mode internal --subnet 10.9.0.0/24 --dhcp", "network create"],
     ["network list --json", "network list"],
+    ["adapter add web nat --model e1000", "adapter add"],
+    ["adapter remove web 1", "adapter remove"],
     ["adapter attach web 0 internal:lab", "adapter attach"],
     ["adapter unplug web 0", "adapter unplug"],
     ["forward add web tcp:127.0.0.1:2222:22", "forward add"],

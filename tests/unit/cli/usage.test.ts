@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { procedures } from "../../../core/contract/procedures";
 import { verbs } from "../../../core/cli/run";
-import { helpFor, overview, readCommand } from "../../../core/cli/usage";
+import { helpFor, overview, readCommand, verbsOfNoun } from "../../../core/cli/usage";
 import { UsageError, type Context } from "../../../core/cli/verb";
 
 describe("the command line", () => {
@@ -64,5 +64,21 @@ describe("the command line", () => {
   it("lists every verb but the hidden ones", () => {
     const text = overview(verbs);
     for (const verb of verbs) expect(text.includes(`  ${verb.name} `)).toBe(!verb.hidden);
+  });
+
+  it("lists the verbs of a noun whose help is asked for, and no others", () => {
+    const text = overview(verbsOfNoun(verbs, ["adapter", "--help"])!, "adapter");
+    for (const { name, hidden } of verbs) expect(text.includes(`  ${name} `)).toBe(name.startsWith("adapter ") && !hidden);
+    expect(text).toContain("Usage: terrarium adapter VERB ...");
+    for (const noun of new Set(verbs.filter(({ name, hidden }) => name.includes(" ") && !hidden).map(({ name }) => name.split(" ")[0]!))) {
+      const ownVerb = verbs.find(({ name }) => name === noun);
+      const help = ownVerb ? helpFor(ownVerb, verbs) : overview(verbsOfNoun(verbs, [noun, "--help"])!, noun);
+      for (const { name, hidden } of verbs) if (name.startsWith(`${noun} `) && !hidden) expect(help).toContain(name);
+    }
+    for (const args of [["list", "--help"], ["jobs", "--help"], ["dance", "--help"], ["network"], ["network", "list", "--help"], ["network", "--help", "x"], []]) expect(verbsOfNoun(verbs, args)).toBeUndefined();
+  });
+
+  it("speaks of no null, which nobody can write on a command line", () => {
+    for (const verb of verbs) expect(helpFor(verb)).not.toMatch(/\bnull\b/i);
   });
 });

@@ -84,13 +84,20 @@ describe("a change of settings", () => {
   const config = makeConfig({ disks: oneDisk, group: "lab" });
 
   it("is hardware only where hardware really changes", () => {
-    expect(kindOfChange(config, { memoryMiB: config.memoryMiB, boot: config.boot, name: "new", adapters: config.adapters })).toEqual({ hardware: false, disks: false, medium: false, links: false, limits: false });
-    for (const patch of [{ memoryMiB: 64 }, { cpus: 2 }, { adapters: [] }, { hardware: { firmware: "uefi" as const } }, { disks: [{ id: "disk0", bus: "sata" as const }] }, { boot: { kind: "firmware" as const, order: "cd" as const } }]) expect(kindOfChange(config, patch).hardware).toBe(true);
+    expect(kindOfChange(config, { memoryMiB: config.memoryMiB, boot: config.boot, name: "new", adapters: config.adapters })).toEqual({ hardware: false, adapters: undefined, disks: false, medium: false, links: false, limits: false });
+    for (const patch of [{ memoryMiB: 64 }, { cpus: 2 }, { adapters: config.adapters.map((adapter) => ({ ...adapter, mac: "52:54:00:00:00:98" })) }, { hardware: { firmware: "uefi" as const } }, { disks: [{ id: "disk0", bus: "sata" as const }] }, { boot: { kind: "firmware" as const, order: "cd" as const } }]) expect(kindOfChange(config, patch).hardware).toBe(true);
   });
 
   it("of a cable or a medium is none of hardware", () => {
     const adapters = config.adapters.map((adapter) => ({ ...adapter, plugged: false }));
-    expect(kindOfChange(config, { adapters, medium: "/a.iso" })).toEqual({ hardware: false, disks: false, medium: true, links: true, limits: false });
+    expect(kindOfChange(config, { adapters, medium: "/a.iso" })).toEqual({ hardware: false, adapters: undefined, disks: false, medium: true, links: true, limits: false });
+  });
+
+  it("of adapters that come behind the others, or of last ones that go, is known as such", () => {
+    const more = [...config.adapters, { mac: "52:54:00:00:00:99", attachment: { mode: "none" as const }, plugged: true }];
+    expect(kindOfChange(config, { adapters: more })).toMatchObject({ hardware: false, adapters: "more", links: true });
+    expect(kindOfChange({ ...config, adapters: more }, { adapters: config.adapters })).toMatchObject({ hardware: false, adapters: "fewer", links: true });
+    expect(kindOfChange({ ...config, adapters: more }, { adapters: more.slice(1) })).toMatchObject({ hardware: true, adapters: undefined });
   });
 
   it("of disks that come or go, or of their limits, is known as such", () => {

@@ -43,7 +43,7 @@ export default function Network({ machine, onSettings }: { machine: MachineInfo;
           Connect by SSH
         </Button>
       </div>
-      {config.adapters.length === 0 && <Nothing>This machine has no network card. One can be added in the settings while it is off.</Nothing>}
+      {config.adapters.length === 0 && <Nothing>This machine has no network card. One can be added in the settings.</Nothing>}
       {config.adapters.map((adapter, index) => (
         <Adapter key={adapter.mac} machine={machine} index={index} adapter={adapter} />
       ))}

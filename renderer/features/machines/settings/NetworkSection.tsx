@@ -15,7 +15,7 @@ import { modelNames } from "../describe";
 import { AttachDialog } from "../network/AttachDialog";
 import { freshMac } from "./draft";
 import { choicesOf } from "./choices";
-import { linkRefusal } from "./refusals";
+import { addAdapterRefusal, linkRefusal, removeAdapterRefusal } from "./refusals";
 import type { SectionProps } from "./sectionProps";
 
 const modelNotes: Readonly<Record<AdapterModel, string>> = { virtio: "The fastest; Linux and BSD know it.", e1000: "For systems without virtio drivers, like a fresh Windows." };
@@ -29,8 +29,9 @@ export function NetworkSection({ machine, draft, change, findings, locked, offer
   const withModel = offer.adapterModels.length > 1 || draft.adapters.some(({ model }) => model !== undefined && model !== "virtio");
   const set = (index: number, part: Partial<AdapterConfig>): void =>
     change({ adapters: draft.adapters.map((adapter, other) => (other === index ? { ...adapter, ...part } : adapter)) });
-  // The cables of a machine that runs are not hardware that waits for "Apply": the guest notices at once.
+  // The cables of a machine that runs are not hardware that waits for "Apply", and neither are cards that come or go: the guest notices at once.
   const live = isLive(machine.state);
+  const unaddable = live ? addAdapterRefusal(machine) : locked;
   const attach = (index: number, attachment: Attachment): void => {
     const before = draft.adapters[index];
     if (live) void attempt(() => call("adapter.attach", { id: machine.id, adapter: index, attachment }), machine.name);
@@ -40,12 +41,22 @@ export function NetworkSection({ machine, draft, change, findings, locked, offer
     if (live) void attempt(() => call("adapter.set", { id: machine.id, adapter: index, plugged }), machine.name);
     else set(index, { plugged });
   };
+  const add = (): void => {
+    if (live) void attempt(() => call("adapter.add", { id: machine.id, attachment: { mode: "none" } }), machine.name);
+    else change({ adapters: [...draft.adapters, { mac: freshMac(), attachment: { mode: "none" }, plugged: true }] });
+  };
+  const remove = (index: number): void => {
+    if (live) void attempt(() => call("adapter.remove", { id: machine.id, adapter: index }), machine.name);
+    else change({ adapters: draft.adapters.filter((_, other) => other !== index) });
+  };
   const changing = attaching === undefined ? undefined : draft.adapters[attaching];
   return (
     <section className="settings-section" id="settings-network">
       <h2>Network</h2>
       {locked !== undefined && draft.adapters.length > 0 && (
-        <p className="s faint">{unlinkable ?? "Cables can be plugged, pulled and led elsewhere now; the guest notices at once, and they need no “Apply”. Models, addresses and the number of adapters can change only while the machine is off."}</p>
+        <p className="s faint">
+          {unlinkable ?? `Cables can be plugged, pulled and led elsewhere now${unaddable === undefined ? ", and adapters added" : ""}; the guest notices at once, and this needs no “Apply”. Models and addresses${unaddable === undefined ? "" : " and the number of adapters"} can change only while the machine is off.`}
+        </p>
       )}
       {draft.adapters.map((adapter, index) => (
         <div key={index} role="group" aria-label={`Adapter net${index}`} className="row" style={{ gap: 10, alignItems: "flex-start" }}>
@@ -88,7 +99,7 @@ export function NetworkSection({ machine, draft, change, findings, locked, offer
             />
           </div>
           <div style={{ paddingTop: 21 }}>
-            <Button look="quiet" icon={Trash} aria-label={`Remove adapter net${index}`} refused={locked} onClick={() => change({ adapters: draft.adapters.filter((_, other) => other !== index) })} />
+            <Button look="quiet" icon={Trash} aria-label={`Remove adapter net${index}`} refused={live ? removeAdapterRefusal(machine, index) : locked} onClick={() => remove(index)} />
           </div>
         </div>
       ))}
@@ -96,8 +107,8 @@ export function NetworkSection({ machine, draft, change, findings, locked, offer
       <div>
         <Button
           icon={Plus}
-          refused={locked ?? (draft.adapters.length >= most ? `A machine on this engine has at most ${most} adapters.` : undefined)}
-          onClick={() => change({ adapters: [...draft.adapters, { mac: freshMac(), attachment: { mode: "none" }, plugged: true }] })}
+          refused={unaddable ?? (draft.adapters.length >= most ? `A machine on this engine has at most ${most} adapters.` : undefined)}
+          onClick={add}
         >
           Add an adapter
         </Button>

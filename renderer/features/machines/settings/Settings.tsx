@@ -12,7 +12,7 @@ import { draftOf, malformed, patchOf, rebased, type Draft } from "./draft";
 import { GeneralSection } from "./GeneralSection";
 import { NetworkSection } from "./NetworkSection";
 import { offerOf } from "./offer";
-import { linkRefusal, patchRefusal, plugRefusal } from "./refusals";
+import { addAdapterRefusal, linkRefusal, patchRefusal, plugRefusal } from "./refusals";
 import { removalOf, type Removal } from "./removal";
 import type { SectionProps } from "./sectionProps";
 import { StorageSection } from "./StorageSection";
@@ -48,6 +48,7 @@ function changeable(machine: MachineInfo): string[] {
     ...(plugRefusal(machine) === undefined ? ["virtio disks"] : []),
     ...(diskLimits && refusal("setLimits", machine) === undefined ? ["limits of disks"] : []),
     ...(linkRefusal(machine) === undefined ? ["network cables"] : []),
+    ...(isLive(machine.state) && addAdapterRefusal(machine) === undefined ? ["adapters"] : []),
   ];
 }
 

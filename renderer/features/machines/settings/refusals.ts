@@ -21,6 +21,24 @@ export function linkRefusal(machine: MachineInfo): string | undefined {
   return `${machine.engine?.label ?? "Its engine"} cannot plug or pull a cable while the machine runs. Shut it down first.`;
 }
 
+/** Why an adapter cannot be added now, or undefined when it can. */
+export function addAdapterRefusal(machine: MachineInfo): string | undefined {
+  return refusal("plugAdapter", machine) ?? withoutAdapterPlug(machine);
+}
+
+/** Why the adapter in `slot` cannot be taken out now, or undefined when it can. */
+export function removeAdapterRefusal(machine: MachineInfo, slot: number): string | undefined {
+  const refused = refusal("unplugAdapter", machine) ?? withoutAdapterPlug(machine);
+  if (refused !== undefined || !isLive(machine.state)) return refused;
+  const last = (machine.config?.adapters.length ?? 0) - 1;
+  return slot === last ? undefined : `While the machine runs, only its last adapter (net${last}) can be taken out. Pull this one's cable instead, or shut the machine down first.`;
+}
+
+function withoutAdapterPlug(machine: MachineInfo): string | undefined {
+  if (!isLive(machine.state) || machine.engine?.capabilities.hotPlugAdapters) return undefined;
+  return `${machine.engine?.label ?? "Its engine"} cannot add or remove an adapter while the machine runs. Shut it down first.`;
+}
+
 /** What of the adapters is hardware: the cards, and not where their cables go. */
 function cards(adapters: readonly AdapterConfig[]): string {
   return JSON.stringify(adapters.map(({ mac, model }) => [mac, model ?? "virtio"]));

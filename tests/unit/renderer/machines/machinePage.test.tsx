@@ -246,7 +246,7 @@ describe("the settings", () => {
     const machine = qemuMachine({ state: "running" });
     const desktop = await show(machine, "settings");
     await inForm();
-    expect(page()).toContain("Name, group, the CD, virtio disks, limits of disks and network cables can be changed meanwhile.");
+    expect(page()).toContain("Name, group, the CD, virtio disks, limits of disks, network cables and adapters can be changed meanwhile.");
     expect(field("Memory in MB").disabled).toBe(true);
     expect(field("Limit in MB/s").disabled).toBe(false);
     type("Limit in MB/s", "20");
@@ -294,9 +294,8 @@ describe("the settings", () => {
     const desktop = await show(machine, "settings");
     await inForm();
     expect(page()).toContain("Cables can be plugged, pulled and led elsewhere now");
-    expect(page()).toContain("Models, addresses and the number of adapters can change only while the machine is off.");
+    expect(page()).toContain("Models and addresses can change only while the machine is off.");
     expect(field("MAC address").disabled).toBe(true);
-    expect(button("Remove adapter net0").getAttribute("aria-disabled")).toBe("true");
     const cable = document.querySelector<HTMLInputElement>('[aria-label="Cable of adapter net0 is plugged in"]')!;
     expect(cable.disabled).toBe(false);
     cable.click();
@@ -306,11 +305,35 @@ describe("the settings", () => {
     expect(page()).not.toContain("not applied yet");
   });
 
+  it("add an adapter to a machine that runs, and take the last one out, at once", async () => {
+    const adapters = [{ mac: "52:54:00:00:00:07", attachment: { mode: "nat" as const }, plugged: true }];
+    const machine = qemuMachine({ state: "running", config: { adapters } });
+    const desktop = await show(machine, "settings");
+    await inForm();
+    button("Add an adapter").click();
+    await until(() => expect(called(desktop, "adapter.add")).toEqual([{ id: machine.id, attachment: { mode: "none" } }]));
+    await until(() => expect(page()).toContain("net1"));
+    expect(button("Remove adapter net0").getAttribute("aria-disabled")).toBe("true");
+    button("Remove adapter net1").click();
+    await until(() => expect(called(desktop, "adapter.remove")).toEqual([{ id: machine.id, adapter: 1 }]));
+    await until(() => expect(page()).not.toContain("net1"));
+    expect(called(desktop, "machine.set")).toEqual([]);
+    expect(page()).not.toContain("not applied yet");
+  });
+
+  it("say why no adapter can be added where the engine cannot while the machine runs", async () => {
+    const fixed = { ...qemuEngine, capabilities: { ...qemuEngine.capabilities, hotPlugAdapters: false } };
+    await show(qemuMachine({ state: "running", engine: fixed, config: { adapters: [{ mac: "52:54:00:00:00:07", attachment: { mode: "nat" }, plugged: true }] } }), "settings");
+    await inForm();
+    expect(page()).toContain("Models and addresses and the number of adapters can change only while the machine is off.");
+    for (const name of ["Add an adapter", "Remove adapter net0"]) expect(button(name).getAttribute("aria-disabled")).toBe("true");
+  });
+
   it("refuse to take a disk out of a machine that runs where the engine cannot", async () => {
     await show(qemuMachine({ state: "running", engine: builtInEngine, config: { engine: "v86" } }), "settings");
     await inForm();
     expect(button("Remove disk0").getAttribute("aria-disabled")).toBe("true");
     expect(page()).toContain("Built-in emulator cannot plug in or take out a disk while the machine runs.");
-    expect(page()).toContain("Name, group, the CD and network cables can be changed meanwhile.");
+    expect(page()).toContain("Name, group, the CD, network cables and adapters can be changed meanwhile.");
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { AdapterConfig, MachineInfo } from "../../../../core/contract/model";
 import { offerOf } from "../../../../renderer/features/machines/settings/offer";
-import { patchRefusal, plugRefusal } from "../../../../renderer/features/machines/settings/refusals";
+import { addAdapterRefusal, patchRefusal, plugRefusal, removeAdapterRefusal } from "../../../../renderer/features/machines/settings/refusals";
 import { absentEngine, builtInEngine, fakeMachine, qemuEngine } from "../../../support/fakeDesktop";
 
 const machineIn = (state: MachineInfo["state"], engine = qemuEngine) =>
@@ -42,6 +42,21 @@ describe("what may change while a machine runs", () => {
     expect(plugRefusal(machineIn("running", builtInEngine))).toContain("Built-in emulator cannot plug in");
     expect(plugRefusal(machineIn("off", builtInEngine))).toBeUndefined();
     expect(refusal(machineIn("off"), { removeDisks: ["disk0"] })).toBeUndefined();
+  });
+
+  it("are adapters that come, and the last one that goes, where the engine can", () => {
+    const fixed = { ...qemuEngine, capabilities: { ...qemuEngine.capabilities, hotPlugAdapters: false } };
+    const running = machineIn("running");
+    const last = running.config!.adapters.length - 1;
+    for (const machine of [running, machineIn("off"), machineIn("running", builtInEngine)]) {
+      expect(addAdapterRefusal(machine)).toBeUndefined();
+      expect(removeAdapterRefusal(machine, last)).toBeUndefined();
+    }
+    expect(removeAdapterRefusal(running, last - 1)).toContain("only its last adapter");
+    expect(removeAdapterRefusal(machineIn("paused"), last)).toContain("Resume it first");
+    expect(addAdapterRefusal(machineIn("paused"))).toBeUndefined();
+    expect(addAdapterRefusal(machineIn("running", fixed))).toBe("QEMU cannot add or remove an adapter while the machine runs. Shut it down first.");
+    expect(addAdapterRefusal(machineIn("saved"))).toContain("saved");
   });
 
   it("are the limits of a saved machine, whose disks must stay", () => {
