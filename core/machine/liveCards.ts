@@ -125,7 +125,9 @@ function builtInCards(machine: LiveMachine, adapters: Extract<LiveAdapters, { ki
       await setLink(slot, false);
     },
     unplug: (slot) => setLink(slot, false),
-    match: async () => undefined,
+    async match(config) {
+      for (let slot = config.adapters.length; slot < adapterSlots; slot++) await setLink(slot, false);
+    },
   };
 }
 
