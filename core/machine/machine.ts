@@ -17,7 +17,7 @@ import type { JobControl } from "./jobs";
 import { within, type Motion, type Run, type RunSurroundings } from "./run";
 import { readRunRecord, writeRunRecord, type RunRecord } from "./runRecord";
 import { SavedState } from "./saved";
-import { discardUsed, saveRun } from "./saving";
+import { discardUsed, requireRestorable, saveRun } from "./saving";
 import { Screen, type Shot } from "./screen";
 import type { SessionEnd } from "./session";
 import { Standing } from "./standing";
@@ -261,6 +261,7 @@ export class Machine {
       this.around.jobs.run({ kind: "save", title: `Save ${this.name}`, machineId: this.id, cancellable: true }, async (job) => {
         const run = this.live();
         await this.around.enginesKnown(this.blueprint.usable().config);
+        requireRestorable(this.blueprint);
         const wasRunning = this.state === "running";
         this.quiet = true;
         try {

@@ -13,7 +13,8 @@ import { collision, freeSubnet, requireSound, usedByHost, usedByNetworks, type H
 /*
  * `networks.json`: the named networks of a home. People may edit it by hand, so it is read again before anything is
  * done with it. What of it cannot be used is told, and a copy of the whole file is put aside before the first change
- * would write over it. A file that a newer version has written is left as it is, and nothing is changed.
+ * would write over it. A file that a newer version has written is left as it is, and nothing is changed. Words that this
+ * version does not know stay where they are in it, and so do the networks that are too many.
  */
 
 export const networksVersion = 1;
@@ -39,7 +40,15 @@ interface Loaded {
   readonly problem?: ErrorData;
   /** Written by a newer version: it must not be written over. */
   readonly newer?: boolean;
+  /** Something in the file cannot be used, and the next change does not write it again. */
+  readonly loses?: boolean;
+  /** Networks beyond the most there may be, as they stand in the file. */
+  readonly surplus?: readonly unknown[];
+  /** What the file says beside its version and its networks, and in each of these, by its comparable name, that this version does not know. */
+  readonly unknown?: { readonly top: Words; readonly byName: ReadonlyMap<string, Words> };
 }
+
+type Words = Readonly<Record<string, unknown>>;
 
 export class NetworkRegistry {
   private loaded: Loaded = { networks: [] };
@@ -175,6 +184,8 @@ export class NetworkRegistry {
     else if (text !== this.loaded.text) {
       this.take(parseNetworks(text, file));
       if (this.problem) log.warn(this.problem.message);
+      const unknown = Object.keys(this.loaded.unknown?.top ?? {}).concat([...(this.loaded.unknown?.byName ?? [])].flatMap(([name, words]) => Object.keys(words).map((word) => `${name}: ${word}`)));
+      if (unknown.length > 0) log.warn(`${file} has words that this version of Terrarium does not know, and keeps: ${unknown.slice(0, 5).join(", ")}${unknown.length > 5 ? ", ..." : ""}`);
     }
   }
 
@@ -186,14 +197,16 @@ export class NetworkRegistry {
 
   private async write(networks: readonly NetworkConfig[]): Promise<void> {
     const { file, faults } = this.options;
-    const text = `${JSON.stringify({ version: networksVersion, networks }, null, 2)}\n`;
+    const { unknown, surplus = [] } = this.loaded;
+    const listed = networks.map((network) => withWords(network, unknown?.byName.get(comparable(network.name))));
+    const text = `${JSON.stringify({ ...unknown?.top, version: networksVersion, networks: [...listed, ...surplus] }, null, 2)}\n`;
     try {
-      if (this.problem && this.loaded.text !== undefined) await copyFile(file, asideFor(file, this.loaded.text));
+      if (this.loaded.loses && this.loaded.text !== undefined) await copyFile(file, asideFor(file, this.loaded.text));
       await writeFileAtomically(file, text, { faults });
     } catch (error) {
       throw fileError(error, "The networks could not be saved", file);
     }
-    this.take({ networks, text });
+    this.take(parseNetworks(text, file));
   }
 }
 
@@ -216,7 +229,7 @@ async function readText(file: string): Promise<string | undefined> {
 /** What of the text can be used, and what is wrong with the rest. */
 export function parseNetworks(text: string, file: string): Loaded {
   const remedy = `Mend ${file} in a text editor. The next change of a network keeps what it says now in ${asideFor(file, text)}.`;
-  const unusable = (because: string, networks: readonly NetworkConfig[] = []): Loaded => ({ text, networks, problem: { code: "broken", message: `The networks in ${file} cannot ${networks.length === 0 ? "" : "all "}be used: ${because}.`, remedy } });
+  const unusable = (because: string, networks: readonly NetworkConfig[] = []): Loaded => ({ text, networks, loses: true, problem: { code: "broken", message: `The networks in ${file} cannot ${networks.length === 0 ? "" : "all "}be used: ${because}.`, remedy } });
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -224,19 +237,53 @@ export function parseNetworks(text: string, file: string): Loaded {
     return unusable(`it is not valid JSON (${error instanceof Error ? error.message : String(error)})`);
   }
   if (typeof value !== "object" || value === null) return unusable("it is not a JSON object");
-  const { version, networks } = value as { version?: unknown; networks?: unknown };
+  const { version, networks, ...top } = value as { version?: unknown; networks?: unknown };
   if (typeof version === "number" && version > networksVersion) {
     return { text, networks: [], newer: true, problem: { code: "broken", message: `The networks in ${file} were written by a newer version of Terrarium (format ${version}).`, remedy: "Update Terrarium. The file is left exactly as it is." } };
   }
   if (version !== networksVersion || !Array.isArray(networks)) return unusable(`it does not say version ${networksVersion}, or has no list of networks`);
   const good: NetworkConfig[] = [];
   const faults: string[] = [];
+  const byName = new Map<string, Words>();
   for (const [index, entry] of networks.slice(0, maxNetworks).entries()) {
     const network = checked(entry, index, good);
     if (typeof network === "string") faults.push(network);
-    else good.push(network);
+    else {
+      good.push(network);
+      const words = unknownWords(entry as Words, network);
+      if (words) byName.set(comparable(network.name), words);
+    }
   }
-  return faults.length === 0 ? { text, networks: good } : unusable(faults.slice(0, 3).join("; "), good);
+  const kept = { unknown: { top, byName }, surplus: networks.slice(maxNetworks) };
+  if (faults.length > 0) return { ...unusable(faults.slice(0, 3).join("; "), good), ...kept };
+  const sound = { text, networks: good, ...kept };
+  if (kept.surplus.length === 0) return sound;
+  return { ...sound, problem: { code: "broken", message: `There are ${networks.length} networks in ${file}, and only the first ${maxNetworks} are used.`, remedy: "Delete networks that you do not need. The others stay in the file until there is room for them." } };
+}
+
+/** What `entry` says that `known`, which was read from it, does not. */
+function unknownWords(entry: Words, known: object): Words | undefined {
+  const words = Object.entries(entry).flatMap(([word, value]): [string, unknown][] => {
+    if (!Object.hasOwn(known, word)) return [[word, value]];
+    const part = (known as Words)[word];
+    const inside = isWords(part) && isWords(value) ? unknownWords(value, part) : undefined;
+    return inside ? [[word, inside]] : [];
+  });
+  return words.length === 0 ? undefined : Object.fromEntries(words);
+}
+
+/** The opposite: `known` with the words beside it. What a change took away stays away. */
+function withWords(known: object, words: Words | undefined): Words {
+  const merged: Record<string, unknown> = { ...words };
+  for (const [word, value] of Object.entries(known)) {
+    const inside = words && Object.hasOwn(words, word) ? words[word] : undefined;
+    merged[word] = isWords(value) && isWords(inside) ? withWords(value, inside) : value;
+  }
+  return merged;
+}
+
+function isWords(value: unknown): value is Words {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A network of the file, or what is wrong with it. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock";
 import type { Log } from "../base/log";
+import { TerrariumError } from "../contract/errors";
 import type { Blueprint } from "./blueprint";
 import type { JobControl } from "./jobs";
 import { saveState } from "./migration";
@@ -10,6 +11,20 @@ import { SavedState, savedFacts } from "./saved";
 /*
  * A machine's saved state through its runs: written at the end of one, used up by the next.
  */
+
+/**
+ * Refuses to save a guest that could not be started again from there, before anything of it is stopped: the host has
+ * changed since, or an older version allowed what this one refuses.
+ */
+export function requireRestorable(blueprint: Blueprint): void {
+  const { config, engine } = blueprint.usable();
+  try {
+    blueprint.plan(config, engine);
+  } catch (error) {
+    if (!(error instanceof TerrariumError)) throw error;
+    throw new TerrariumError(error.code, `${blueprint.name} cannot be saved, because it could not be started again from there. ${error.message}`, ["Shut it down instead.", ...(error.remedy === undefined ? [] : [`For the next start: ${error.remedy}`])].join(" "), { cause: error });
+  }
+}
 
 /** Makes memory and devices of a guest that stands still the machine's saved state. When it fails, nothing of it is left. */
 export async function saveRun(run: Run, blueprint: Blueprint, around: { readonly clock: Clock; readonly log: Log }, job: JobControl): Promise<void> {

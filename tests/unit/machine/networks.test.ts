@@ -134,6 +134,38 @@ describe("networks.json", () => {
     for (const part of ["two networks are called lab", "other has the subnet of the network lab"]) expect(problem?.message).toContain(part);
   });
 
+  it("keeps networks that are too many, says so, and takes them when there is room", async () => {
+    const networks = Array.from({ length: 203 }, (_, index) => ({ name: `n${index}`, mode: "internal", dhcp: { enabled: false, reservations: [] } }));
+    await writeFile(file(), JSON.stringify({ version: 1, networks }));
+    await registry.refresh();
+    expect(registry.list()).toHaveLength(200);
+    expect(registry.problem?.message).toContain("There are 203 networks in");
+    await expect(registry.create({ name: "more", mode: "internal" })).rejects.toMatchObject({ code: "insufficient-resources" });
+    for (const name of ["n0", "n1", "n2"]) {
+      expect(registry.problem).toBeDefined();
+      await registry.delete(name, []);
+      expect(registry.list()).toHaveLength(200);
+    }
+    expect(registry.problem).toBeUndefined();
+    expect(registry.find("n202")).toBeDefined();
+    expect((await readdir(folder.path)).filter((name) => name.includes("unusable"))).toEqual([]);
+  });
+
+  it("keeps words of a newer version through changes, also of the network they stand in", async () => {
+    const dhcp = { enabled: true, reservations: [], leaseSeconds: 60 };
+    const lab = { name: "lab", mode: "nat-network", subnet: "10.9.0.0/24", domain: "lab.test", dhcp, ipv6: { prefix: "fd00::/64" } };
+    await writeFile(file(), JSON.stringify({ version: 1, comment: "ours", networks: [lab, { name: "wire", mode: "internal", dhcp: { enabled: false, reservations: [] } }] }));
+    await registry.refresh();
+    expect(registry.problem).toBeUndefined();
+    await registry.create({ name: "more", mode: "internal" });
+    await registry.set("lab", { domain: null, mtu: 9000 });
+    await registry.delete("wire", []);
+    const { comment, networks } = JSON.parse(await readFile(file(), "utf8")) as { comment: string; networks: unknown[] };
+    expect(comment).toBe("ours");
+    const { domain: _, ...rest } = lab;
+    expect(networks).toEqual([{ ...rest, mtu: 9000 }, { name: "more", mode: "internal", dhcp: { enabled: false, reservations: [] } }]);
+  });
+
   it("of a newer version is left alone", async () => {
     const text = JSON.stringify({ version: 99, networks: [] });
     await writeFile(file(), text);
