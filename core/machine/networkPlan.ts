@@ -56,8 +56,15 @@ function* offers(mode: NamedNetworkMode): Generator<Subnet> {
 
 /** A subnet that nothing uses. @throws TerrariumError when private addresses have run out. */
 export function freeSubnet(used: readonly UsedSubnet[], mode: NamedNetworkMode = "nat-network"): string {
+  const free = offeredSubnet(used, mode);
+  if (free === undefined) throw new TerrariumError("unavailable", "Every private subnet is used by the host or by a network.", "Name a subnet of your own.");
+  return free;
+}
+
+/** A subnet that nothing uses, for a remedy; undefined when private addresses have run out, as with a VPN that routes them all. */
+export function offeredSubnet(used: readonly UsedSubnet[], mode: NamedNetworkMode = "nat-network"): string | undefined {
   for (const offer of offers(mode)) if (collision(offer, used) === undefined) return formatSubnet(offer);
-  throw new TerrariumError("unavailable", "Every private subnet is used by the host or by a network.", "Name a subnet of your own.");
+  return undefined;
 }
 
 export function collision(subnet: Subnet, used: readonly UsedSubnet[]): UsedSubnet | undefined {

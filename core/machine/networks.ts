@@ -8,7 +8,7 @@ import { parseSubnet } from "../net/wire/addresses";
 import { writeFileAtomically, type FaultHook } from "../storage/atomicFile";
 import { fileError, isMissing } from "../storage/fileErrors";
 import { comparable } from "./folderName";
-import { collision, freeSubnet, requireSound, usedByHost, usedByNetworks, type HostNetwork } from "./networkPlan";
+import { collision, freeSubnet, offeredSubnet, requireSound, usedByHost, usedByNetworks, type HostNetwork } from "./networkPlan";
 
 /*
  * `networks.json`: the named networks of a home. People may edit it by hand, so it is read again before anything is
@@ -149,7 +149,8 @@ export class NetworkRegistry {
     const subnet = text === undefined ? undefined : parseSubnet(text);
     const other = subnet && collision(subnet, usedByHost(host));
     if (!other) return undefined;
-    return { code: "invalid-input", message: `The network ${name} uses ${text}, and so does ${other.by} by now: guests cannot reach that one.`, remedy: `Give ${name} another subnet, like ${freeSubnet(this.used(host))}.` };
+    const free = offeredSubnet(this.used(host));
+    return { code: "invalid-input", message: `The network ${name} uses ${text}, and so does ${other.by} by now: guests cannot reach that one.`, remedy: `Give ${name} another subnet${free === undefined ? "" : `, like ${free}`}.` };
   }
 
   private used(host: readonly HostNetwork[], except?: string): ReturnType<typeof usedByHost> {
@@ -160,7 +161,9 @@ export class NetworkRegistry {
     const subnet = text === undefined ? undefined : parseSubnet(text);
     const used = this.used(host, name);
     const other = subnet && collision(subnet, used);
-    if (other) throw new TerrariumError("invalid-input", `The subnet ${text} cannot be used: ${other.by} has it, or a part of it.`, `${freeSubnet(used, mode)} is free.`);
+    if (!other) return;
+    const free = offeredSubnet(used, mode);
+    throw new TerrariumError("invalid-input", `The subnet ${text} cannot be used: ${other.by} has it, or a part of it.`, free === undefined ? "Name another one: every private subnet is used by the host or by a network." : `${free} is free.`);
   }
 
   /** Changes go by what the file says now. */

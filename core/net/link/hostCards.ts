@@ -93,6 +93,12 @@ export interface HostNetworks {
   readonly gateways: readonly Ipv4Address[];
 }
 
+/**
+ * The shortest prefix of a network. A wider route is a default route or a piece of one, as VPNs make two or more of to take
+ * everything (0.0.0.0/1 and 128.0.0.0/1): it leads to the world at large and collides with nothing.
+ */
+const widestNetwork = 8;
+
 /** @param ours leaves out what leads to interfaces of our own when false, so that a network does not collide with itself */
 export async function hostNetworks(host: HostView = thisHost, ours = false): Promise<HostNetworks> {
   const counts = (card: string): boolean => ours || !tapNamePattern.test(card);
@@ -109,9 +115,8 @@ export async function hostNetworks(host: HostView = thisHost, ours = false): Pro
   for (const route of await routes(host)) {
     if (!counts(route.card)) continue;
     if (route.gateway !== 0) gateways.push(route.gateway);
-    // The default route leads everywhere and collides with nothing.
     const known = networks.some((network) => network.card === route.card && formatSubnet(network.subnet) === formatSubnet(route.subnet));
-    if (route.subnet.prefix > 0 && !known) networks.push({ subnet: route.subnet, card: route.card });
+    if (route.subnet.prefix >= widestNetwork && !known) networks.push({ subnet: route.subnet, card: route.card });
   }
   return { networks, addresses, gateways };
 }

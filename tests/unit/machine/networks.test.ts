@@ -103,6 +103,26 @@ describe("the networks of a home", () => {
   });
 });
 
+describe("a VPN that routes every private subnet", () => {
+  beforeEach(() => {
+    host = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"].map((text) => ({ card: "tun0", subnet: subnet(text) }));
+  });
+
+  it("leaves those that are the person's own choice, and says what it takes of the others", async () => {
+    await expect(registry.create({ name: "lab", mode: "nat-network" })).rejects.toMatchObject({ code: "unavailable", remedy: expect.stringContaining("Name a subnet") as string });
+    await expect(registry.create({ name: "lab", mode: "nat-network", subnet: "10.9.0.0/24" })).rejects.toMatchObject({ code: "invalid-input", remedy: expect.stringContaining("Name another one") as string });
+    const lab = await registry.create({ name: "lab", mode: "nat-network", subnet: "198.18.7.0/24" });
+    expect(registry.conflict(lab, host)).toBeUndefined();
+  });
+
+  it("is a conflict of a network that was there before, to which no free subnet is named", async () => {
+    const vpn = host;
+    host = [];
+    const lab = await registry.create({ name: "lab", mode: "nat-network" });
+    expect(registry.conflict(lab, vpn)).toMatchObject({ message: expect.stringContaining("tun0") as string, remedy: "Give lab another subnet." });
+  });
+});
+
 describe("networks.json", () => {
   it("is taken as people edit it", async () => {
     await registry.create({ name: "lab", mode: "internal" });

@@ -81,6 +81,18 @@ describe("the host's cards and networks", () => {
     expect((await hostNetworks(view(), true)).networks.map(({ card: name }) => name)).toContain("tt-lab-0001");
   });
 
+  it("takes the routes by which a VPN leads everywhere for what they are: default routes", async () => {
+    interfaces = { eth0: [address("192.0.2.7", 24)], tun0: [address("10.8.0.6", 24)] };
+    await routeTable(
+      "tun0\t00000000\t0100080A\t0003\t0\t0\t0\t00000080\t0\t0\t0",
+      "tun0\t00000080\t0100080A\t0003\t0\t0\t0\t00000080\t0\t0\t0",
+      "tun0\t0000000A\t0100080A\t0003\t0\t0\t0\t000000FF\t0\t0\t0",
+    );
+    const { networks, gateways } = await hostNetworks(view());
+    expect(networks.map(({ subnet }) => formatSubnet(subnet))).toEqual(["192.0.2.0/24", "10.8.0.0/24", "10.0.0.0/8"]);
+    expect(gateways.map(formatIpv4)).toContain("10.8.0.1");
+  });
+
   it("tells of a change, and of nothing else", async () => {
     interfaces = { eth0: [address("192.0.2.7", 24)] };
     await routeTable();
