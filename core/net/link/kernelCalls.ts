@@ -14,6 +14,8 @@ export interface KernelCalls {
   close(descriptor: number): number;
   read(descriptor: number, address: number, bytes: number): number;
   write(descriptor: number, address: number, bytes: number): number;
+  /** Reads into several parts (struct iovec). */
+  readv(descriptor: number, parts: number, count: number): number;
   ioctl(descriptor: number, request: number, address: number): number;
   socket(family: number, type: number, protocol: number): number;
   socketpair(family: number, type: number, protocol: number, address: number): number;
@@ -94,6 +96,7 @@ export function loadKernelCalls(platform: NodeJS.Platform = process.platform): K
     close: wrap("close", int, [int]),
     read: wrap("read", long, [int, pointer, size]),
     write: wrap("write", long, [int, pointer, size]),
+    readv: wrap("readv", long, [int, pointer, int]),
     ioctl: wrap("ioctl", int, [int, size, pointer]),
     socket: wrap("socket", int, [int, int, int]),
     socketpair: wrap("socketpair", int, [int, int, int, pointer]),

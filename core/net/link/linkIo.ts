@@ -14,7 +14,7 @@ export interface LinkIo {
   readonly watcher: DescriptorWatcher;
   readonly reactor: Reactor;
   readonly log: Log;
-  /** Where received frames are put together to runs. */
+  /** Where received frames are put together to runs; at `asideAt` there is room for one aside, with its virtio header. */
   readonly received: NativeMemory;
   /** Frames on their way out. */
   readonly sending: NativeMemory;
@@ -23,7 +23,10 @@ export interface LinkIo {
 /** A run is handed on when it has grown to this, bytes. */
 export const runBytes = 256 * 1024;
 const headerAndFrame = headerBytes + maxFrameBytes;
+export const asideAt = Math.ceil((runBytes + headerAndFrame) / 64) * 64;
+/** Enough for a virtio header, and for a struct iovec or two in front of it. */
+const besideFrame = 128;
 
 export function openLinkIo(around: Pick<LinkIo, "kernel" | "watcher" | "reactor" | "log">): LinkIo {
-  return { ...around, received: around.kernel.memory(runBytes + headerAndFrame), sending: around.kernel.memory(runBytes + headerAndFrame) };
+  return { ...around, received: around.kernel.memory(asideAt + besideFrame + maxFrameBytes), sending: around.kernel.memory(runBytes + headerAndFrame) };
 }

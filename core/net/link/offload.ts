@@ -20,6 +20,21 @@ const ipv6HeaderBytes = 40;
 const macsBytes = 12;
 export const vlanTagBytes = 4;
 
+/** Says in front of a TCP packet over IPv4 that it is to be cut, and that its checksum is not finished. */
+export function writeOffloadHeader(bytes: Uint8Array, at: number, cut: { readonly headBytes: number; readonly segmentBytes: number; readonly checksumFrom: number; readonly checksumAt: number }): void {
+  bytes[at] = needsChecksum;
+  bytes[at + 1] = Kind.tcp4;
+  writeLittle(bytes, at + 2, cut.headBytes);
+  writeLittle(bytes, at + 4, cut.segmentBytes);
+  writeLittle(bytes, at + 6, cut.checksumFrom);
+  writeLittle(bytes, at + 8, cut.checksumAt);
+}
+
+/** Whether the frame behind this header is several in one. */
+export function isToBeCut(bytes: Uint8Array, header: number): boolean {
+  return bytes[header + 1] !== Kind.none;
+}
+
 /** A VLAN tag as it stands in a frame: its type (IEEE 802.1Q, 9.4) and its control information. */
 export interface VlanTag {
   readonly type: number;
@@ -60,6 +75,7 @@ function finishChecksum(bytes: Uint8Array, header: number, at: number, end: numb
 
 function copy(bytes: Uint8Array, at: number, end: number, room: FrameRoom, to: number, tag: VlanTag | undefined): void {
   if (!tag) {
+    if (room.bytes === bytes && to === at) return;
     room.bytes.set(bytes.subarray(at, end), to);
     return;
   }
@@ -147,4 +163,9 @@ function transportChecksum(bytes: Uint8Array, ip: number, isIpv4: boolean, isTcp
 
 function readLittle(bytes: Uint8Array, at: number): number {
   return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+}
+
+function writeLittle(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
 }

@@ -2,26 +2,42 @@ import { toDisposable, type Disposable } from "../../base/disposable";
 import { countDrop, maxFrameBytes, newCounters, type FramePort, type FrameSink, type PortCounters } from "../port";
 import { read32, write32, writeMac, type MacNumber } from "../wire/addresses";
 import type { WatchedDescriptor } from "./descriptorWatcher";
-import { Errno, errnoName } from "./kernelCalls";
-import { runBytes, type LinkIo } from "./linkIo";
+import { Errno, errnoName, writePointer } from "./kernelCalls";
+import { asideAt, runBytes, type LinkIo } from "./linkIo";
+import { finishFrame, isToBeCut, offloadHeaderBytes, type FrameRoom } from "./offload";
+import { mergedFrameAt, SegmentMerge, type MergedWrite } from "./segmentMerge";
 import { headerBytes, minFrameBytes } from "./stream";
 
-/** What is read in one turn at most, frames: others want their turn too. */
-const framesATurn = 256;
+/** What is read in one turn at most, packets and bytes: others want their turn too. */
+const packetsATurn = 256;
+const bytesATurn = 1024 * 1024;
+
+/** What is read lies in two parts (struct iovec): the virtio header, always here, and the frame. */
+const partsAt = asideAt;
+const partBytes = 16;
+const offloadAt = asideAt + 2 * partBytes;
+const frameAside = asideAt + 64;
 
 /**
  * An interface of the host that ends here: what the host sends on it is received, what is sent is received by the host.
- * The kernel finishes checksums and cuts long packets before it hands them over, as nothing else was agreed on.
+ * The kernel hands TCP packets over that are yet to be cut and checksums that are not finished, which is done here: what
+ * leaves the port is what would be on a wire. The other way, segments that follow each other go to it as one packet.
  */
-export class TapPort implements FramePort {
+export class TapPort implements FramePort, FrameRoom {
+  readonly bytes: Uint8Array;
   private readonly watch: WatchedDescriptor;
   private readonly released: Disposable;
+  private readonly merge: SegmentMerge;
   private sink: FrameSink | undefined;
   private isWritable = true;
   private isOpen = true;
+  /** How much of the run that is put together is there. */
+  private filled = 0;
+  /** The latest packet was one to be cut, so the next one is read aside, too. */
+  private cuts = false;
 
   /**
-   * @param descriptor of the TAP, which is closed with the port, and the TAP gone
+   * @param descriptor of the TAP, with virtio headers; it is closed with the port, and the TAP gone
    * @param onVanished hears, once, that the interface is gone, and why
    * @param counters where frames are counted
    */
@@ -31,6 +47,8 @@ export class TapPort implements FramePort {
     private readonly onVanished: (reason: string) => void,
     readonly counters: PortCounters = newCounters(),
   ) {
+    this.bytes = io.received.bytes;
+    this.merge = new SegmentMerge(io.sending.bytes, (write) => this.write(write));
     this.watch = io.watcher.watch(descriptor, { readable: () => this.receive(), writable: () => this.roomAgain() });
     this.released = toDisposable(() => {
       this.isOpen = false;
@@ -49,24 +67,44 @@ export class TapPort implements FramePort {
 
   frames(bytes: Uint8Array, at: number, end: number): void {
     for (let next = at; next < end; ) {
-      const length = read32(bytes, next);
-      this.send(bytes, next + headerBytes, next + headerBytes + length);
-      next += headerBytes + length;
+      const frame = next + headerBytes;
+      next = frame + read32(bytes, next);
+      this.merge.put(bytes, frame, next);
     }
+    this.merge.flush();
   }
 
   /** Sends one frame; to another station than it says, when `destination` is given. */
   send(bytes: Uint8Array, at: number, end: number, destination?: MacNumber): void {
+    this.merge.put(bytes, at, end);
+    if (destination !== undefined) writeMac(this.io.sending.bytes, mergedFrameAt, destination);
+    this.merge.flush();
+  }
+
+  dispose(): void {
+    this.released.dispose();
+  }
+
+  /** Room in the run that is being put together; see `FrameRoom`. */
+  take(length: number): number {
+    if (this.filled >= runBytes) this.handOn();
+    const at = this.filled;
+    write32(this.bytes, at, length);
+    this.filled = at + headerBytes + length;
+    this.counters.receivedFrames++;
+    this.counters.receivedBytes += length;
+    return at + headerBytes;
+  }
+
+  private write({ at, bytes, frames, frameBytes }: MergedWrite): void {
+    if (!this.isOpen) return countDrop(this.counters, "no-peer", frames);
     const { kernel, sending } = this.io;
-    if (!this.isOpen) return countDrop(this.counters, "no-peer");
-    sending.bytes.set(bytes.subarray(at, end), 0);
-    if (destination !== undefined) writeMac(sending.bytes, 0, destination);
     let result: number;
-    do result = kernel.write(this.descriptor, sending.address, end - at);
+    do result = kernel.write(this.descriptor, sending.address + at, bytes);
     while (result === -Errno.interrupted);
     if (result >= 0) {
-      this.counters.sentFrames++;
-      this.counters.sentBytes += end - at;
+      this.counters.sentFrames += frames;
+      this.counters.sentBytes += frameBytes;
       return;
     }
     switch (-result) {
@@ -74,53 +112,64 @@ export class TapPort implements FramePort {
       case Errno.noBuffers:
         this.isWritable = false;
         this.watch.setWriting(true);
-        return countDrop(this.counters, "queue-full");
+        return countDrop(this.counters, "queue-full", frames);
       case Errno.io: // The interface is switched off.
-        return countDrop(this.counters, "no-peer");
+        return countDrop(this.counters, "no-peer", frames);
       case Errno.invalid:
-        return countDrop(this.counters, "malformed");
+        return countDrop(this.counters, "malformed", frames);
       default:
-        countDrop(this.counters, "no-peer");
+        countDrop(this.counters, "no-peer", frames);
         this.vanish(result);
     }
   }
 
-  dispose(): void {
-    this.released.dispose();
-  }
-
   private receive(): void {
-    const { kernel, received } = this.io;
-    let at = 0;
     let failure = 0;
-    for (let count = 0; count < framesATurn; count++) {
-      const length = kernel.read(this.descriptor, received.address + at + headerBytes, maxFrameBytes);
-      if (length === -Errno.interrupted) continue;
-      if (length < 0) {
-        failure = length;
+    let left = bytesATurn;
+    for (let count = 0; count < packetsATurn && left > 0; count++) {
+      if (this.filled >= runBytes) this.handOn();
+      if (!this.isOpen) return;
+      // Where it stays, or aside to be cut from there: as the latest one was.
+      const at = this.cuts ? frameAside : this.filled + headerBytes;
+      const read = this.readPacket(at);
+      if (read === -Errno.interrupted) continue;
+      if (read < 0) {
+        failure = read;
         break;
       }
-      if (length < minFrameBytes) {
-        countDrop(this.counters, "malformed");
-        continue;
-      }
-      write32(received.bytes, at, length);
-      at += headerBytes + length;
-      this.counters.receivedFrames++;
-      this.counters.receivedBytes += length;
-      if (at >= runBytes) {
-        this.handOn(at);
-        at = 0;
-        if (!this.isOpen) return;
-      }
+      left -= read;
+      this.received(at, at + read - offloadHeaderBytes);
     }
-    if (at > 0) this.handOn(at);
+    this.handOn();
     // Switched off (EIO) is not gone.
     if (failure < 0 && failure !== -Errno.again && failure !== -Errno.io && this.isOpen) this.vanish(failure);
   }
 
-  private handOn(end: number): void {
-    if (this.sink) this.sink.frames(this.io.received.bytes, 0, end);
+  private readPacket(at: number): number {
+    const { kernel, received } = this.io;
+    writePointer(received, partsAt, received.address + offloadAt);
+    writePointer(received, partsAt + 8, offloadHeaderBytes);
+    writePointer(received, partsAt + partBytes, received.address + at);
+    writePointer(received, partsAt + partBytes + 8, maxFrameBytes);
+    return kernel.readv(this.descriptor, received.address + partsAt, 2);
+  }
+
+  private received(at: number, end: number): void {
+    const { bytes } = this;
+    let [from, to] = [at, end];
+    this.cuts = isToBeCut(bytes, offloadAt);
+    if (this.cuts && at !== frameAside) {
+      bytes.copyWithin(frameAside, at, end);
+      [from, to] = [frameAside, frameAside + end - at];
+    }
+    if (to - from < minFrameBytes || !finishFrame(bytes, offloadAt, from, to, undefined, this)) countDrop(this.counters, "malformed");
+  }
+
+  private handOn(): void {
+    const end = this.filled;
+    this.filled = 0;
+    if (end === 0) return;
+    if (this.sink) this.sink.frames(this.bytes, 0, end);
     else countDrop(this.counters, "no-peer");
   }
 

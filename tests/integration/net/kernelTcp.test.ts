@@ -173,7 +173,8 @@ describe.each(loops)("the gateway on the %s loop, with the kernel as its guest",
     await guest.wish({ do: "capture" });
     const { faults, packets } = await faultsIn(capture, folder.path);
     expect(faults).toBe("");
-    expect(packets).toBeGreaterThan(1500);
+    // All data was in frames of the MTU; how many ACKs there are beside it is the kernel's affair.
+    expect(packets).toBeGreaterThan((2 * megabyte) / 1460);
   });
 
   it("ends when it is told, with nothing left open", async () => {
