@@ -5,6 +5,7 @@ import type { FabricEvent, FabricOutput, FabricState, FabricStatus, ForwardSpec,
 import type { Io, MachinePort } from "./io";
 import { MacPolicyPort } from "./macPolicy";
 import type { HostSockets } from "./nat/hostSockets";
+import { ChunkPool } from "./nat/tcp";
 import { Network, type NetworkAround } from "./network";
 import type { FramePort } from "./port";
 import { RateLimitedPort } from "./rateLimit";
@@ -50,6 +51,8 @@ export class DataPlane implements Disposable {
   /** Ports of the host that are being listened on. */
   private readonly opening = new Set<Promise<unknown>>();
   private readonly sockets: HostSockets;
+  /** What the connections of all networks hold together is bounded. */
+  private readonly pool: ChunkPool;
   private told = "";
   private looking: Disposable | undefined;
   private applying: Promise<unknown> = Promise.resolve();
@@ -57,6 +60,7 @@ export class DataPlane implements Disposable {
 
   constructor(private readonly around: DataPlaneAround) {
     const { sockets } = around.io;
+    this.pool = new ChunkPool(around.io.reactor);
     this.sockets = {
       connectTcp: (...args) => sockets.connectTcp(...args),
       listenTcp: (...args) => this.opened(sockets.listenTcp(...args)),
@@ -124,6 +128,7 @@ export class DataPlane implements Disposable {
     for (const segment of this.segments.values()) segment.dispose();
     this.ports.clear();
     this.segments.clear();
+    this.around.io.reactor.atTurnEnd(() => this.pool.dispose());
   }
 
   private async make(state: FabricState): Promise<FabricStatus> {
@@ -162,6 +167,7 @@ export class DataPlane implements Disposable {
     const segment = new Segment(spec, this.around, {
       reactor: this.around.io.reactor,
       sockets: this.sockets,
+      pool: this.pool,
       log: this.around.log,
       leases: this.around.leases,
       resolver: this.around.resolver,

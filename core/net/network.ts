@@ -30,7 +30,7 @@ export interface NetworkAround {
   readonly reactor: Reactor;
   readonly sockets: HostSockets;
   readonly log: Log;
-  /** Memory for TCP, shared by all networks. */
+  /** Memory for TCP, shared by all networks; without this, a network has its own. */
   readonly pool?: ChunkPool | undefined;
   /** Leases, kept over restarts by the segment's id. */
   readonly leases: { load(segment: string): readonly SavedLease[]; save(segment: string, leases: readonly SavedLease[]): void };
@@ -83,7 +83,7 @@ export class Network implements Disposable {
     this.gateway = new Gateway(identity, reactor, {
       dhcp: { answer: (bytes, at, end, sender) => (this.mayAsk(sender) ? this.dhcp?.answer(bytes, at, end, sender) : undefined), holderOf: (address) => this.dhcp?.holderOf(address) },
       dns: dnsAddress === undefined ? undefined : new DnsForwarder({ clock: reactor, sockets, resolver: around.resolver, names: this.namesOn(subnet), random16: () => read16(randomBytes(2), 0) }),
-      nat: reach && { sockets, policy: reach, log, pool, problemChanged: () => around.changed() },
+      nat: reach && { sockets, policy: reach, log, pool, cableOf: (mac) => this.lan.portOf(mac), problemChanged: () => around.changed() },
     });
     this.gateway.station.isWritable = (mac) => this.lan.isWritable(mac);
     this.gatewayPlug = this.lan.attach(this.gateway.station, { mac: identity.mac, fixed: true });

@@ -54,8 +54,13 @@ export class Switch {
 
   /** Whether the port behind which an address is takes frames as fast as they come; true when nobody knows where it is. */
   isWritable(mac: MacNumber): boolean {
+    return this.portOf(mac)?.writable ?? true;
+  }
+
+  /** The port behind which an address is, if anybody knows. */
+  portOf(mac: MacNumber): FramePort | undefined {
     const low = mac % 2 ** 32;
-    return this.lookUp((mac - low) / 2 ** 32, low)?.at.port.writable ?? true;
+    return this.lookUp((mac - low) / 2 ** 32, low)?.at.port;
   }
 
   /** How many addresses are kept; never more than `maxAddresses` for each port. */

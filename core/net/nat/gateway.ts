@@ -15,6 +15,7 @@ import { IcmpNat } from "./icmp";
 import { IcmpErrors, readRefusal } from "./icmpErrors";
 import type { FlowInfo, NatPolicy } from "./ipOutput";
 import { Reassembler } from "./reassembly";
+import { Accounts, type Account } from "./shares";
 import { Station, type StationIdentity } from "./station";
 import { TcpNat, type ChunkPool, type LostSyn } from "./tcp";
 import { UdpNat } from "./udp";
@@ -32,6 +33,8 @@ export interface GatewayNat {
   readonly log: Log;
   /** Memory for TCP, shared by all gateways. */
   readonly pool?: ChunkPool | undefined;
+  /** What stands for the cable that a station is on. */
+  cableOf(mac: MacNumber): Account | undefined;
   /** Its problem begins or ends. */
   problemChanged(): void;
 }
@@ -69,6 +72,7 @@ export class Gateway implements Disposable {
     if (nat !== undefined) {
       // Flows of UDP and ICMP have odd numbers, those of TCP the even ones.
       const nextId = (): number => (this.flowNumber += 2) - 1;
+      const accounts = new Accounts((guest) => this.cableOf(guest));
       const around = { clock: reactor, sockets: nat.sockets, output, policy: nat.policy, errors: this.errors, log: nat.log, nextId };
       this.udp = new UdpNat(around);
       this.icmp = new IcmpNat({ ...around, problemChanged: () => nat.problemChanged() });
@@ -81,6 +85,7 @@ export class Gateway implements Disposable {
         mtu: identity.mtu,
         log: nat.log,
         unreachable: (lost, code) => this.synLost(lost, code),
+        accounts,
         ...(nat.pool === undefined ? {} : { pool: nat.pool }),
       });
     }
@@ -152,6 +157,12 @@ export class Gateway implements Disposable {
     // What was said last, resets above all, still leaves.
     this.station.output.flush();
     this.station.dispose();
+  }
+
+  /** What a guest has not said of its address yet, its lease does. */
+  private cableOf(guest: Ipv4Address): Account | undefined {
+    const mac = this.station.neighbours.lookUp(guest) ?? this.services.dhcp?.holderOf(guest);
+    return mac === undefined ? undefined : this.services.nat?.cableOf(mac);
   }
 
   private moved(address: Ipv4Address, mac: MacNumber): void {

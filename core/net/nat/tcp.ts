@@ -8,6 +8,7 @@ import { ipv4HeaderBytes, type Ipv4Packet } from "../wire/ipv4";
 import { tcpHeaderBytes, TcpFlag } from "../wire/tcp";
 import type { HostSocketFailure, HostSockets, HostTcp, HostTcpHandler } from "./hostSockets";
 import type { FlowInfo, IpOutput, NatPolicy } from "./ipOutput";
+import { Accounts } from "./shares";
 import { ChunkPool } from "./tcpBuffer";
 import { TcpConnection, type AcceptOptions, type TcpOwner } from "./tcpConnection";
 import { ArrivedSegment, sendResetFor, type TcpEnds } from "./tcpSegment";
@@ -28,6 +29,8 @@ export interface TcpNatAround {
   readonly unreachable?: (lost: LostSyn, code: number) => void;
   /** Memory, shared by all that are given the same one; without it, there is one for this. */
   readonly pool?: ChunkPool;
+  /** Whom connections and their memory are counted for; without this, all guests are one. */
+  readonly accounts?: Accounts;
   /** A random unsigned 32-bit number: for sequence numbers, which must not be guessed (RFC 6528). */
   readonly random?: () => number;
   readonly limits?: Partial<TcpLimits>;
@@ -84,6 +87,7 @@ export class TcpNat implements Disposable {
   private readonly limits: TcpLimits;
   private readonly owner: TcpOwner;
   private readonly pool: ChunkPool;
+  private readonly accounts: Accounts;
   private readonly random: () => number;
   private readonly table: TcpTable<TcpConnection>;
   private readonly all = new Map<number, TcpConnection>();
@@ -102,6 +106,7 @@ export class TcpNat implements Disposable {
     this.random = around.random ?? (() => read32(randomBytes(4), 0));
     this.table = new TcpTable(this.random());
     this.pool = around.pool ?? new ChunkPool(around.reactor);
+    this.accounts = around.accounts ?? new Accounts(() => undefined);
     this.owner = this.ownerOfConnections();
   }
 
@@ -200,7 +205,7 @@ export class TcpNat implements Disposable {
   }
 
   private add(direction: "out" | "in", ends: TcpEnds): TcpConnection {
-    const connection = new TcpConnection(this.owner, this.nextId++, direction, ends, this.random());
+    const connection = new TcpConnection(this.owner, this.nextId++, direction, ends, this.accounts.of(ends.guestAddress, direction), this.random());
     this.all.set(connection.id, connection);
     this.table.add(connection);
     this.halfOpen.add(connection);

@@ -1,4 +1,5 @@
 import type { Reactor } from "../reactor";
+import type { Account } from "./shares";
 
 /**
  * Memory for bytes on their way, in pieces of one size that are taken when there is something to keep and given back when
@@ -6,13 +7,20 @@ import type { Reactor } from "../reactor";
  */
 export const chunkBytes = 32_768;
 
-/** Beyond this share of the pool connections make do with little. */
-const pressedShare = 0.5;
+/**
+ * An account may hold this part of what nobody holds. So one alone has a third of everything, and however many hold on to
+ * all that they get, something is left for the next one.
+ */
+const shareOfFree = 0.5;
+
+/** Beyond this part of what it may hold an account's connections make do with little. */
+const pressedPart = 0.5;
 
 export class ChunkPool {
   /** Pieces of the loop's own memory, which are kept: of all there are, and of those nobody has. */
   private readonly kept = new Set<Uint8Array>();
   private readonly free: Uint8Array[] = [];
+  private readonly shares = new WeakMap<Account, ChunkShare>();
   private used = 0;
 
   /**
@@ -31,13 +39,18 @@ export class ChunkPool {
     return this.used * chunkBytes;
   }
 
-  get pressed(): boolean {
-    return this.usedBytes > this.limitBytes * pressedShare;
+  /** How many pieces an account may hold now. */
+  get mostOfOne(): number {
+    return (Math.floor(this.limitBytes / chunkBytes) - this.used) * shareOfFree;
   }
 
-  /** A piece of `chunkBytes`; undefined when all are in use. */
-  take(): Uint8Array | undefined {
-    if ((this.used + 1) * chunkBytes > this.limitBytes) return undefined;
+  shareOf(account: Account): ChunkShare {
+    let share = this.shares.get(account);
+    if (share === undefined) this.shares.set(account, (share = new ChunkShare(this)));
+    return share;
+  }
+
+  take(): Uint8Array {
     this.used++;
     return this.free.pop() ?? this.make();
   }
@@ -62,6 +75,29 @@ export class ChunkPool {
   }
 }
 
+/** What the connections of one account hold of a pool. */
+export class ChunkShare {
+  private used = 0;
+
+  constructor(private readonly pool: ChunkPool) {}
+
+  get pressed(): boolean {
+    return this.used > this.pool.mostOfOne * pressedPart;
+  }
+
+  /** A piece of `chunkBytes`; undefined when the account holds as many as it may. */
+  take(): Uint8Array | undefined {
+    if (this.used + 1 > this.pool.mostOfOne) return undefined;
+    this.used++;
+    return this.pool.take();
+  }
+
+  give(chunk: Uint8Array): void {
+    this.used--;
+    this.pool.give(chunk);
+  }
+}
+
 /**
  * A part of a stream in pieces from a pool, addressed by the position in the stream. It need not be without gaps: what
  * comes out of order is put where it belongs. Which bytes are valid is its owner's knowledge.
@@ -73,23 +109,23 @@ export class StreamBuffer {
   /** Behind the last byte that was put. */
   private end = 0;
 
-  constructor(private readonly pool: ChunkPool) {}
+  constructor(private readonly memory: ChunkShare) {}
 
-  /** The chunk that holds `position`, to write into directly (then say so by `wrote`); undefined when the pool is empty. */
+  /** The chunk that holds `position`, to write into directly (then say so by `wrote`); undefined when there is no memory. */
   chunkAt(position: number): Uint8Array | undefined {
     const number = Math.floor(position / chunkBytes);
     if (this.chunks.length === 0) this.firstChunk = number;
     for (; number < this.firstChunk; this.firstChunk--) this.chunks.unshift(undefined);
     const index = number - this.firstChunk;
     while (this.chunks.length <= index) this.chunks.push(undefined);
-    return (this.chunks[index] ??= this.pool.take());
+    return (this.chunks[index] ??= this.memory.take());
   }
 
   wrote(end: number): void {
     if (end > this.end) this.end = end;
   }
 
-  /** Copies [at, end) to `position`. False when the pool is empty: then what was copied counts for nothing. */
+  /** Copies [at, end) to `position`. False when there is no memory: then what was copied counts for nothing. */
   put(position: number, bytes: Uint8Array, at: number, end: number): boolean {
     let to = position;
     for (let from = at; from < end; ) {
@@ -134,12 +170,12 @@ export class StreamBuffer {
     }
     for (const first = Math.floor(position / chunkBytes); this.firstChunk < first && this.chunks.length > 0; this.firstChunk++) {
       const chunk = this.chunks.shift();
-      if (chunk) this.pool.give(chunk);
+      if (chunk) this.memory.give(chunk);
     }
   }
 
   clear(): void {
-    for (const chunk of this.chunks) if (chunk) this.pool.give(chunk);
+    for (const chunk of this.chunks) if (chunk) this.memory.give(chunk);
     this.chunks.length = 0;
   }
 }

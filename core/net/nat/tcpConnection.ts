@@ -3,7 +3,8 @@ import { tcpHeaderBytes, TcpFlag, type TcpOptions } from "../wire/tcp";
 import type { Reactor } from "../reactor";
 import type { HostSocketFailure, HostTcp, HostTcpHandler } from "./hostSockets";
 import type { FlowInfo, IpOutput } from "./ipOutput";
-import type { ChunkPool } from "./tcpBuffer";
+import type { Account } from "./shares";
+import type { ChunkPool, ChunkShare } from "./tcpBuffer";
 import { TcpHostSide } from "./tcpHostSide";
 import { TcpReceiver, windowScale } from "./tcpReceiver";
 import { ArrivedSegment, openSegment, putSackHeader, putTimestamps, sealSegment, sendBare, sendResetFor, timestampsBytes, type TcpEnds } from "./tcpSegment";
@@ -89,6 +90,7 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
   touched = false;
   readonly sender: TcpSender;
   receiver: TcpReceiver;
+  private readonly memory: ChunkShare;
   private host: TcpHostSide | undefined;
   private hostConnected = false;
   private accepting: (AcceptOptions & { until: number }) | undefined;
@@ -121,10 +123,12 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
     readonly id: number,
     readonly direction: "out" | "in",
     readonly ends: TcpEnds,
+    readonly account: Account,
     initialSequence: number,
   ) {
-    this.sender = new TcpSender(initialSequence, this, owner.pool);
-    this.receiver = new TcpReceiver(0, owner.pool);
+    this.memory = owner.pool.shareOf(account);
+    this.sender = new TcpSender(initialSequence, this, this.memory);
+    this.receiver = new TcpReceiver(0, this.memory);
     this.stampOffset = owner.random();
     this.startedAt = this.heardAt = owner.turnTime;
   }
@@ -344,7 +348,7 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
 
   private takeSyn(segment: ArrivedSegment): void {
     const { options } = segment;
-    this.receiver = new TcpReceiver(segment.sequence, this.owner.pool);
+    this.receiver = new TcpReceiver(segment.sequence, this.memory);
     this.scaled = options.windowScale !== undefined;
     this.sendShift = options.windowScale ?? 0;
     this.receiver.shift = this.scaled ? windowScale : 0;

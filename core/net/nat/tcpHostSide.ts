@@ -13,7 +13,7 @@ const mostPerTurn = 512 * 1024;
 export class TcpHostSide {
   /** The far end has sent the end of its stream. */
   ended = false;
-  /** The pool had no memory for what there is to read. */
+  /** There was no memory for what there is to read. */
   starved = false;
   /** What was read last filled all that was asked for, so there is probably more. */
   more = false;

@@ -1,6 +1,6 @@
 import { sequenceDistance } from "../wire/tcp";
 import { write32 } from "../wire/addresses";
-import { StreamBuffer, type ChunkPool } from "./tcpBuffer";
+import { StreamBuffer, type ChunkShare } from "./tcpBuffer";
 import { Ranges } from "./tcpRanges";
 
 /**
@@ -47,9 +47,9 @@ export class TcpReceiver {
   /** @param initial the guest's initial sequence number */
   constructor(
     private readonly initial: number,
-    private readonly pool: ChunkPool,
+    private readonly memory: ChunkShare,
   ) {
-    this.buffer = new StreamBuffer(pool);
+    this.buffer = new StreamBuffer(memory);
   }
 
   sequenceOf(position: number): number {
@@ -166,7 +166,7 @@ export class TcpReceiver {
   }
 
   private get capacity(): number {
-    return Math.min(this.pool.pressed ? pressedWindow : mostWindow, 65_535 * 2 ** this.shift);
+    return Math.min(this.memory.pressed ? pressedWindow : mostWindow, 65_535 * 2 ** this.shift);
   }
 
   private get wish(): number {

@@ -1,6 +1,6 @@
 import { sequenceDistance, TcpFlag } from "../wire/tcp";
 import { Congestion, RetransmissionTime } from "./tcpCongestion";
-import { StreamBuffer, type ChunkPool } from "./tcpBuffer";
+import { StreamBuffer, type ChunkShare } from "./tcpBuffer";
 import { Ranges } from "./tcpRanges";
 
 /**
@@ -89,9 +89,9 @@ export class TcpSender {
   constructor(
     private readonly initial: number,
     private readonly line: SegmentLine,
-    private readonly pool: ChunkPool,
+    private readonly memory: ChunkShare,
   ) {
-    this.buffer = new StreamBuffer(pool);
+    this.buffer = new StreamBuffer(memory);
   }
 
   sequenceOf(position: number): number {
@@ -150,7 +150,7 @@ export class TcpSender {
 
   /** How much to read from the host now. */
   get room(): number {
-    const ahead = this.pool.pressed ? readAheadPressedBytes : readAheadBytes;
+    const ahead = this.memory.pressed ? readAheadPressedBytes : readAheadBytes;
     return Math.min(Math.min(this.window, this.congestion.window) + ahead, mostBufferedBytes) - (this.end - this.una);
   }
 

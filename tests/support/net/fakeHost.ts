@@ -115,6 +115,8 @@ export class FakeTcp implements HostTcp {
   readonly written: Uint8Array[] = [];
   readonly inbox: number[] = [];
   state: "open" | "closed" | "reset" = "open";
+  /** The peer reads nothing. */
+  full = false;
 
   constructor(
     readonly address: Ipv4Address,
@@ -133,6 +135,7 @@ export class FakeTcp implements HostTcp {
   }
 
   write(bytes: Uint8Array, at: number, end: number): number {
+    if (this.full) return 0;
     this.written.push(bytes.slice(at, end));
     return end - at;
   }

@@ -83,9 +83,9 @@ export class TestNetwork {
   otherSegments: Subnet[] = [];
   readonly network: Network;
 
-  constructor(spec: SegmentSpec = natSpec, saved: readonly SavedLease[] = []) {
+  constructor(spec: SegmentSpec = natSpec, saved: readonly SavedLease[] = [], around: Partial<NetworkAround> = {}) {
     this.saved.set(spec.id, saved);
-    const around: NetworkAround = {
+    this.network = new Network(spec, {
       reactor: this.reactor,
       sockets: this.host,
       log: silentLog,
@@ -95,8 +95,8 @@ export class TestNetwork {
       otherSegments: () => this.otherSegments,
       refused: (forward, reason) => this.refusals.push(`${forward} ${reason}`),
       changed: () => this.changes++,
-    };
-    this.network = new Network(spec, around);
+      ...around,
+    });
   }
 
   /** A guest that is plugged in and has this address, without asking for it. */

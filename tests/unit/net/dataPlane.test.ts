@@ -4,9 +4,14 @@ import { TerrariumError } from "../../../core/contract/errors";
 import type { FabricState, PortSpec, SegmentSpec } from "../../../core/net/control";
 import { DataPlane } from "../../../core/net/dataPlane";
 import type { MachinePort } from "../../../core/net/io";
+import { chunkBytes } from "../../../core/net/nat/tcp";
 import { ManualReactor } from "../../../core/net/reactor";
+import { formatIpv4, parseMac } from "../../../core/net/wire/addresses";
 import { FakeHost } from "../../support/net/fakeHost";
+import { ip } from "../../support/net/frames";
+import { GuestTcp } from "../../support/net/guestTcp";
 import { Plug } from "../../support/net/plug";
+import { natSpec, outside } from "../../support/net/testNetwork";
 
 const cable: SegmentSpec = { id: "network:cable", label: "the network cable", mode: "host-only", subnet: "192.168.60.0/24", gateway: "192.168.60.1", mtu: 1500 };
 const lab: SegmentSpec = { id: "network:lab", label: "the network lab", mode: "internal", mtu: 1500 };
@@ -75,5 +80,51 @@ describe("the right to an interface of the host", () => {
     expect(await apply({ segments: [cable] })).toBe(3);
     expect(await apply({ segments: [cable, bridge] })).toBe(4);
     expect(await apply({ segments: [cable, bridge] })).toBe(4);
+  });
+});
+
+describe("the networks of a host", () => {
+  it("have one memory for TCP together", async () => {
+    const reactor = new ManualReactor();
+    const host = new FakeHost();
+    const plugs = new Map<string, Plug>();
+    const plane = new DataPlane({
+      ...{ log: silentLog, leases: { load: () => [], save: () => undefined }, resolver: { servers: () => [] } as never },
+      ...{ hostPorts: {} as never, hostNetworks: () => [], tell: () => undefined },
+      io: {
+        reactor,
+        sockets: host as never,
+        connectMachine: (socket) => {
+          const machine = silentMachine();
+          plugs.set(socket, machine as unknown as Plug);
+          return machine;
+        },
+      },
+    });
+    const networks = [1, 2].map((number) => ({ ...natSpec, id: `network:n${number}`, subnet: `10.${number}.0.0/24`, gateway: `10.${number}.0.2`, dns: `10.${number}.0.3`, dhcp: undefined }));
+    const ports = networks.map(({ id }, index): PortSpec => ({ ...adapter, id: `m${index}:0`, socket: `/run/${id}`, segment: id, mac: `52:54:00:00:00:1${index}` }));
+    const applied = plane.apply({ segments: networks, ports, forwards: [] });
+    for (let turn = 0; turn < 20; turn++) {
+      await Promise.resolve();
+      reactor.advance(0);
+    }
+    await applied;
+    let allocated = 0;
+    const allocate = reactor.allocate.bind(reactor);
+    reactor.allocate = (bytes) => {
+      if (bytes === chunkBytes) allocated++;
+      return allocate(bytes);
+    };
+    for (const [index, port] of ports.entries()) {
+      const plug = plugs.get(port.socket)!;
+      const gateway = ip(`10.${index + 1}.0.2`);
+      const tcp = new GuestTcp({ reactor, host, plug }, { mac: parseMac(port.mac)!, address: gateway + 13 }, 4000, { ...outside("198.51.100.7"), mac: 0x5255_0000_0000 + gateway });
+      const socket = tcp.connect();
+      tcp.send(Uint8Array.of(1, 2, 3));
+      expect(socket?.written.length, formatIpv4(gateway)).toBe(1);
+    }
+    // What the first gave back, the second took.
+    expect(allocated).toBe(1);
+    plane.dispose();
   });
 });
