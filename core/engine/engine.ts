@@ -131,10 +131,10 @@ export interface LiveChanges {
 export interface LiveLayers {
   /** Opens a disk's last layer, which is empty, without anything under it yet. */
   open(disk: DiskConfig, folder: string): MonitorCommand;
-  /** Puts the last layer of each disk on the one before, all at one moment; both are open. */
-  switchTo(disks: readonly DiskConfig[]): MonitorCommand;
-  /** Asks for the nodes that disks are written to by; `names` reads the answer. */
-  readonly tops: { readonly ask: MonitorCommand; names(answer: unknown): string[] };
+  /** Puts each overlay on the node that its disk is written to by, all at one moment; all are open. */
+  switchTo(disks: readonly { readonly node: string; readonly overlay: string }[]): MonitorCommand;
+  /** Asks for the nodes that disks are written to by; `nodes` reads the answer, by the disks' ids. */
+  readonly tops: { readonly ask: MonitorCommand; nodes(answer: unknown): Map<string, string> };
   close(node: string): MonitorCommand;
   /** Begins to move what a layer holds into the one above it, as a job of the machine process. `jobId` names it. */
   merge(disk: DiskConfig, into: LayerConfig, folder: string, jobId: string): MonitorCommand;

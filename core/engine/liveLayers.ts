@@ -1,6 +1,5 @@
 import { dirname, relative } from "node:path";
-import type { DiskConfig } from "../contract/model";
-import { layerFile, layerNode, noFile, topNode, type LiveLayers } from "./engine";
+import { layerFile, layerNode, noFile, type LiveLayers } from "./engine";
 import { isRecord } from "./qmp";
 
 /*
@@ -18,17 +17,20 @@ export const liveLayers: { readonly layers: LiveLayers } = {
     },
     switchTo: (disks) => ({
       execute: "transaction",
-      arguments: { actions: disks.map((disk) => ({ type: "blockdev-snapshot", data: { node: topNode(withoutTop(disk)), overlay: topNode(disk) } })) },
+      arguments: { actions: disks.map((data) => ({ type: "blockdev-snapshot", data })) },
     }),
     tops: {
       ask: { execute: "query-block" },
-      names: (answer) =>
-        Array.isArray(answer)
-          ? answer.flatMap((device: unknown) => {
-              const inserted = isRecord(device) ? device["inserted"] : undefined;
-              return isRecord(inserted) && typeof inserted["node-name"] === "string" ? [inserted["node-name"]] : [];
-            })
-          : [],
+      nodes: (answer) => {
+        const found = new Map<string, string>();
+        for (const device of Array.isArray(answer) ? (answer as unknown[]) : []) {
+          const { inserted, qdev } = isRecord(device) ? device : {};
+          // A device is named by its id, or by the path of what is inside it: /machine/peripheral/disk0/virtio-backend.
+          const disk = typeof qdev === "string" ? /(?:^|\/)(disk[0-3])(?:\/|$)/.exec(qdev)?.[1] : undefined;
+          if (disk !== undefined && isRecord(inserted) && typeof inserted["node-name"] === "string") found.set(disk, inserted["node-name"]);
+        }
+        return found;
+      },
     },
     close: (node) => ({ execute: "blockdev-del", arguments: { "node-name": node } }),
     merge(disk, into, folder, jobId) {
@@ -47,8 +49,3 @@ export const liveLayers: { readonly layers: LiveLayers } = {
     },
   },
 };
-
-/** The disk as it was before its last layer came. */
-function withoutTop(disk: DiskConfig): DiskConfig {
-  return { ...disk, layers: disk.layers.slice(0, -1) };
-}

@@ -35,7 +35,7 @@ const fullCapabilities: EngineCapabilities = {
   hotPlugAdapters: true,
   balloon: true,
   diskLimits: true,
-  snapshots: "off",
+  snapshots: "live",
   stateTransport: "socket",
 };
 

@@ -242,6 +242,47 @@ export class Machine {
     await this.didEnd(run, { kind: "asked" });
   }
 
+  /**
+   * Stops the guest while `work` goes on, in a job that holds the machine; nobody hears of a pause. Afterwards it goes on, or
+   * stands still as before. When this host service ends in between, the next one lets it go on.
+   * @param before is told of each command to the machine process that this takes
+   */
+  async whileStopped(before: (command: "stop" | "cont") => Promise<void>, work: () => Promise<void>): Promise<void> {
+    const run = this.live();
+    const wasRunning = this.state === "running";
+    this.quiet = true;
+    try {
+      if (wasRunning) {
+        await run.noteSaving(true);
+        await before("stop");
+        await run.stop("snapshot");
+      }
+      try {
+        await work();
+      } finally {
+        if (this.run === run && !run.session.qmp.isClosed) {
+          await before("cont");
+          // A machine process that has sent a state gives the disks back only to a guest that goes on: one that was paused does for a moment.
+          await this.goOn(run);
+          if (wasRunning) await run.noteSaving(false);
+          else await run.stop("user");
+        }
+      }
+    } finally {
+      this.quiet = false;
+    }
+  }
+
+  /** Where a state goes on its way from the machine process. */
+  get runDir(): string {
+    return this.blueprint.runDir;
+  }
+
+  /** What is on its screen now, as PNG. */
+  async picture(): Promise<Buffer> {
+    return (await this.screen.live(this.live().session.qmp)).png;
+  }
+
   /** Its files have become others while it did not run: says what it is by them. */
   async reconsider(): Promise<void> {
     this.standing.problem = undefined;

@@ -13,7 +13,7 @@ import { SavedFacts } from "./saved";
 /*
  * A snapshot is a folder: `snapshots/<id>/` in the machine's, or `snapshot/` in an entry of the trash.
  *   snapshot.json    what it is; the snapshot exists when this does
- *   state            memory and devices, if the guest had any
+ *   state            memory and devices, if the guest had any; compressed: state.gz
  *   screenshot.png   the screen, if there was one
  *   nvram/           the firmware's variables, if it keeps any
  * What was on the disks lies with the disks: the lists of layers in its configuration say where.
@@ -63,7 +63,7 @@ export function snapshotFolder(machineFolder: string, id: SnapshotId): string {
 }
 
 /** The parts of a snapshot's folder. */
-export const parts = { record: "snapshot.json", state: "state", screenshot: "screenshot.png", nvram: "nvram" } as const;
+export const parts = { record: "snapshot.json", state: "state", packed: "state.gz", screenshot: "screenshot.png", nvram: "nvram" } as const;
 
 export async function writeSnapshot(folder: string, record: SnapshotRecord, steps: Steps): Promise<void> {
   await steps.write(join(folder, parts.record), `${JSON.stringify({ version: 1, ...record }, null, 2)}\n`);

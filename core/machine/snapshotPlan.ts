@@ -9,6 +9,7 @@ import { SavedState } from "./saved";
 import { emptyLayerBytes } from "./overlay";
 import { holdsChanges } from "./snapshotConfig";
 import { parts, type LayerOwner, type Snapshot } from "./snapshotFile";
+import { stateBytes } from "./snapshotState";
 import { bytesOf, type Grown } from "./snapshotTree";
 
 /** What was looked at before an operation on snapshots. */
@@ -30,7 +31,7 @@ export async function planTake({ grown, freeBytes, machine }: Looked): Promise<S
 export async function planRestore(looked: Looked, snapshot: Snapshot, keep: boolean): Promise<SnapshotPlan> {
   const { grown, freeBytes, machine } = looked;
   const kept = keep && machine.isLive ? grown.config.memoryMiB * MiB : 0;
-  const costBytes = 2 * (await fixedBytes(grown)) + kept + (await bytesOf(join(snapshot.folder, parts.state)));
+  const costBytes = 2 * (await fixedBytes(grown)) + kept + (await stateBytes(snapshot.folder, snapshot.record?.config ?? grown.config)).unpacked;
   const changes = machine.isLive || (await holdsChanges(grown));
   if (keep || !changes) return { costBytes, freesBytes: nothing, freeBytes };
   let bytes = await bytesOf(new SavedState(grown.folder).stateFile);

@@ -10,6 +10,7 @@ import { isUnwritten } from "./overlay";
 import { SavedState } from "./saved";
 import { parts, snapshotsFolder } from "./snapshotFile";
 import { recoverRestoring } from "./snapshotRestore";
+import { recoverState } from "./snapshotState";
 import { factsOn, writeFacts } from "./snapshotTake";
 
 /** Finishes or takes back what a crash has interrupted of a machine's snapshots. It does not matter whether the machine runs. */
@@ -19,7 +20,7 @@ export async function recoverSnapshots(folder: string, config: MachineConfig, st
   await moveSavedUp(folder, config, steps);
 }
 
-/** A snapshot without its file does not exist. */
+/** A snapshot without its file does not exist, and one whose memory was being compressed is as good without that. */
 async function removeUnfinished(folder: string, steps: Steps): Promise<void> {
   const place = snapshotsFolder(folder);
   let names: string[];
@@ -29,7 +30,11 @@ async function removeUnfinished(folder: string, steps: Steps): Promise<void> {
     if (isMissing(failure)) return;
     throw failure;
   }
-  for (const name of names) if (SnapshotId.safeParse(name).success && !(await isThere(join(place, name, parts.record)))) await steps.removeTree(join(place, name));
+  for (const name of names) {
+    if (!SnapshotId.safeParse(name).success) continue;
+    if (await isThere(join(place, name, parts.record))) await recoverState(join(place, name), steps);
+    else await steps.removeTree(join(place, name));
+  }
 }
 
 /** The saved state is of a layer that has got empty ones on top of it: it is as good with those. */

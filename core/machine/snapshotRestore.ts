@@ -9,6 +9,7 @@ import { isThere } from "./machineFolders";
 import { recordPath } from "./runRecord";
 import { SavedState } from "./saved";
 import { parts, type SnapshotRecord } from "./snapshotFile";
+import { layOutState } from "./snapshotState";
 import { copyVariables, factsOn, writeFacts } from "./snapshotTake";
 import { Undoing } from "./undoing";
 
@@ -63,7 +64,7 @@ export async function restoreOff({ folder, from, record, before, config, now, sa
       const saved = new SavedState(place);
       await steps.makeFolder(saved.folder);
       await writeFacts(saved, factsOn({ ...record.state, savedAt: now }, growth.disks), steps);
-      await steps.linkOrCopy(join(from, parts.state), saved.stateFile);
+      await layOutState(from, saved.stateFile, steps, signal);
       await steps.syncFolder(saved.folder);
     }
     if (await isThere(join(from, parts.screenshot))) await steps.copy(join(from, parts.screenshot), join(place, parts.screenshot));

@@ -62,7 +62,7 @@ export async function describe(snapshot: Snapshot, grown: Grown): Promise<Snapsh
     was: record.was,
     hasMemory: record.state !== null,
     hasScreenshot,
-    ownBytes: (await addedBytes(record.config, parent, grown)) + (await bytesOf(join(folder, parts.state))),
+    ownBytes: (await addedBytes(record.config, parent, grown)) + (await bytesOf(join(folder, parts.state))) + (await bytesOf(join(folder, parts.packed))),
     ...(missing === undefined ? {} : { problem: { code: "image-unusable" as const, message: `${missing} is missing, which the snapshot “${record.name}” needs.`, remedy: "Put the file back, or connect the drive it is on. The other snapshots are not concerned." } }),
   };
 }

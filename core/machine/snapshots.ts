@@ -5,7 +5,7 @@ import { formatSize } from "../base/bytes";
 import type { Clock } from "../base/clock";
 import type { Log } from "../base/log";
 import { TerrariumError } from "../contract/errors";
-import type { JobInfo, MachineConfig, TrashEntry } from "../contract/model";
+import type { JobInfo, MachineConfig, PauseReason, TrashEntry } from "../contract/model";
 import type { ProcedureParsed } from "../contract/procedures";
 import type { SnapshotId, SnapshotInfo, SnapshotPlan, SnapshotTree } from "../contract/snapshot";
 import { fileError, isMissing } from "../storage/fileErrors";
@@ -23,6 +23,8 @@ import { planDelete, planRestore, planTake } from "./snapshotPlan";
 import { holdsChanges, restoredConfig } from "./snapshotConfig";
 import { recoverSnapshots } from "./snapshotRecovery";
 import { recoverRestoring, restoreOff } from "./snapshotRestore";
+import { takeLive } from "./snapshotLive";
+import { compressState, stateBytes } from "./snapshotState";
 import { takeOff } from "./snapshotTake";
 import { ancestorsOfNow, describe, describeTree, type Grown } from "./snapshotTree";
 import { withoutFolder } from "./trash";
@@ -198,29 +200,42 @@ export class Snapshots {
   // --- the work
 
   /** Takes a snapshot of a machine that the caller holds. */
-  private async takeNow(machine: Machine, about: Pick<SnapshotRecord, "id" | "name" | "description">, { signal }: JobControl): Promise<void> {
+  private async takeNow(machine: Machine, about: Pick<SnapshotRecord, "id" | "name" | "description">, control: JobControl): Promise<void> {
     const grown = await this.grown(machine.id);
     const { config, folder } = grown;
-    const { steps, clock } = this.around;
-    const was = machine.state === "saved" ? "saved" : "off";
-    await takeOff({
+    const { steps, clock, log } = this.around;
+    const { signal } = control;
+    const engine = machine.engineOf(config);
+    const { state } = machine;
+    const was = state === "saved" || state === "running" || state === "paused" ? state : "off";
+    const taking = {
       ...{ folder, config, steps, signal },
-      about: { ...about, ancestors: ancestorsOfNow(grown), takenAt: clock.now(), was, engine: machine.engineOf(config).id },
-      save: (next) => this.save(machine.id, next),
-    });
+      about: { ...about, ancestors: ancestorsOfNow(grown), takenAt: clock.now(), was, engine: engine.id } as const,
+      save: (next: MachineConfig) => this.save(machine.id, next),
+    };
+    const { layers } = engine.live;
+    if (machine.isLive && layers) {
+      const { facts } = machine.stateFacts(config, engine.id);
+      const route = { transport: engine.info.capabilities.stateTransport, runDir: machine.runDir };
+      await takeLive({ ...taking, machine, layers, route, facts, progress: (detail) => control.progress(undefined, detail) });
+      control.progress(undefined, "Compressing its memory");
+      // The snapshot is there; what is written of its memory only takes more room.
+      await compressState(snapshotFolder(folder, about.id), steps, signal).catch((error: unknown) => log.warn(`the memory of a snapshot of ${machine.name} was not compressed: ${String(error)}`));
+    } else await takeOff(taking);
     machine.log.event(`snapshot taken: ${about.name}`);
   }
 
   private async restoreNow(machine: Machine, record: SnapshotRecord, keep: string | undefined, start: boolean, control: JobControl): Promise<void> {
     const { steps, clock, registry } = this.around;
+    if (keep !== undefined) await this.takeNow(machine, { id: newId(), name: keep }, control);
+    control.signal.throwIfAborted();
     if (machine.isLive) {
       control.progress(undefined, "Powering off");
       await machine.cutPower();
     }
     control.progress(undefined, "Restoring disks and settings");
-    const grown = await this.grown(machine.id);
-    const aside = keep !== undefined || (await holdsChanges(grown)) ? newId() : undefined;
-    if (aside !== undefined) await this.takeNow(machine, { id: aside, name: keep ?? asideName(record) }, control);
+    const aside = keep === undefined && (await holdsChanges(await this.grown(machine.id))) ? newId() : undefined;
+    if (aside !== undefined) await this.takeNow(machine, { id: aside, name: asideName(record) }, control);
     try {
       const { config, folder } = this.configured(machine.id);
       const taken = registry.list().flatMap((other) => (other.id === machine.id ? [] : (other.config?.adapters ?? []).map(({ mac }) => mac)));
@@ -233,7 +248,7 @@ export class Snapshots {
       });
       machine.log.event(`snapshot restored: ${record.name}`);
     } finally {
-      if (aside !== undefined && keep === undefined) await this.moveToTrash(machine, aside);
+      if (aside !== undefined) await this.moveToTrash(machine, aside);
       await machine.reconsider();
       await this.tidy(machine);
     }
@@ -286,6 +301,8 @@ export class Snapshots {
   private requireAble(machine: Machine, config: MachineConfig, takes: boolean): void {
     const { label, capabilities } = machine.engineOf(config).info;
     if (capabilities.snapshots === "none") throw new TerrariumError("unsupported", `${label} cannot take or restore snapshots yet.`, "Run the machine on QEMU: its disks can have layers there.");
+    const { pauseReason } = machine.info();
+    if (takes && pauseReason !== undefined && pauseReason !== "user") throw new TerrariumError("illegal-state", `${machine.name} stands still because ${pauseWords[pauseReason]}; a snapshot of it would hold that.`, "Put that right and resume the machine, or power it off.");
     if (takes && machine.isLive && capabilities.snapshots !== "live") throw new TerrariumError("unsupported", `${label} cannot take a snapshot of a machine that runs yet.`, "Shut the machine down, or save it; its memory is then part of the snapshot.");
   }
 
@@ -299,10 +316,17 @@ export class Snapshots {
     const difference = savedDifference(state, savedFacts(record.config, { id: engine.id, facts }, state));
     if (difference !== undefined) throw new TerrariumError("illegal-state", `The snapshot “${record.name}” cannot be restored with its memory on this computer: ${difference}.`, "Use the engine and the settings it was taken with.");
     const { diskFreeBytes } = await diskSpace(grown.folder);
-    const bytes = await bytesOnDisk(snapshotFolder(grown.folder, record.id));
+    const bytes = (await stateBytes(snapshotFolder(grown.folder, record.id), record.config)).unpacked;
     if (bytes > diskFreeBytes) throw new TerrariumError("disk-full", `Restoring takes up to ${formatSize(bytes)}, and ${formatSize(diskFreeBytes)} are free.`, "Free some space, for example by emptying the trash.");
   }
 }
+
+const pauseWords: Readonly<Record<Exclude<PauseReason, "user">, string>> = {
+  snapshot: "a snapshot is being taken",
+  "disk-full": "the host's disk is full",
+  "io-error": "one of its disks could not be read or written",
+  "guest-panic": "its guest has panicked",
+};
 
 function newId(): SnapshotId {
   return randomBytes(6).toString("hex");

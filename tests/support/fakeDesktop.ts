@@ -41,7 +41,7 @@ export const qemuEngine: EngineInfo = {
     smp: true, maxCpus: 64, minMemoryMiB: 16, maxMemoryMiB: 1024 * 1024, x86_64: true, chipsets: ["q35", "pc"], firmwares: ["bios", "uefi"], ownFirmware: true,
     diskBuses: ["virtio", "sata", "scsi"], adapterModels: ["virtio", "e1000"], expertSettings: true, seed: true, diskFormats: ["raw", "qcow2"], maxDisks: 4, maxAdapters: 4,
     networkModes: ["none"], preBooted: false, saveState: true, changeMediumLive: true, setLinkLive: true, hotPlugDisks: true, hotPlugAdapters: true, balloon: true,
-    diskLimits: true, snapshots: "off", stateTransport: "file",
+    diskLimits: true, snapshots: "live", stateTransport: "file",
   },
 };
 
