@@ -273,6 +273,11 @@ export class Machine {
     }
   }
 
+  /** @throws TerrariumError when a state of it could not be started from */
+  requireRestorable(): void {
+    requireRestorable(this.blueprint);
+  }
+
   /** Where a state goes on its way from the machine process. */
   get runDir(): string {
     return this.blueprint.runDir;

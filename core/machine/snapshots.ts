@@ -215,6 +215,7 @@ export class Snapshots {
     };
     const { layers } = engine.live;
     if (machine.isLive && layers) {
+      machine.requireRestorable();
       const { facts } = machine.stateFacts(config, engine.id);
       const route = { transport: engine.info.capabilities.stateTransport, runDir: machine.runDir };
       await takeLive({ ...taking, machine, layers, route, facts, progress: (detail) => control.progress(undefined, detail) });
