@@ -93,6 +93,7 @@ export class TcpNat implements Disposable {
   private readonly all = new Map<number, TcpConnection>();
   /** In the order in which they came, so that the oldest is the first. */
   private readonly halfOpen = new Set<TcpConnection>();
+  /** In TIME-WAIT, and nothing is left that the host has not taken. */
   private readonly waiting = new Set<TcpConnection>();
   private readonly segment = new ArrivedSegment();
   private readonly dirty: TcpConnection[] = [];
@@ -275,9 +276,8 @@ export class TcpNat implements Disposable {
         connection.touched = true;
         nat.dirty.push(connection);
       },
-      moved(connection) {
-        nat.halfOpen.delete(connection);
-        if (connection.state !== "time-wait") return;
+      established: (connection) => void this.halfOpen.delete(connection),
+      finished(connection) {
         nat.waiting.add(connection);
         if (nat.waiting.size > nat.limits.timeWait) first(nat.waiting)?.release(false);
       },

@@ -50,8 +50,10 @@ export interface TcpOwner {
   random(): number;
   /** Has `endTurn` called at the end of this turn. */
   touch(connection: TcpConnection): void;
-  /** The handshake is done, or TIME-WAIT has begun. */
-  moved(connection: TcpConnection): void;
+  /** The handshake is done. */
+  established(connection: TcpConnection): void;
+  /** It is in TIME-WAIT, and the host has everything: it may end at any time. */
+  finished(connection: TcpConnection): void;
   released(connection: TcpConnection): void;
   /** The host could not connect: says so to the guest. */
   connectFailed(connection: TcpConnection, failure: HostSocketFailure): void;
@@ -496,7 +498,7 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
     this.heardAt = this.owner.turnTime;
     this.sender.start(this.mss, window, position);
     this.sender.acknowledged(1, false, window, position, undefined, -1, this.owner.turnTime);
-    this.owner.moved(this);
+    this.owner.established(this);
   }
 
   private noteHostEnd(host: TcpHostSide): void {
@@ -522,7 +524,6 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
   private beginTimeWait(ms: number): void {
     this.state = "time-wait";
     this.waitAt = this.owner.turnTime + ms;
-    this.owner.moved(this);
   }
 
   /** Both ways are over once the host has what it must have: a socket let go of with data pending would lose it. */
@@ -530,6 +531,7 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
     if (this.state !== "time-wait" || !this.receiver.drained) return;
     host.close();
     if (this.waitAt <= this.owner.turnTime) this.release(false);
+    else this.owner.finished(this);
   }
 
   private fail(why: "refused" | "silent"): void {

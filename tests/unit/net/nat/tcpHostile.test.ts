@@ -83,6 +83,40 @@ describe("a flood of SYNs", () => {
   });
 });
 
+describe("connections that end by the thousand", () => {
+  it("leave one in peace that has ended too, but whose data the host has not taken", () => {
+    const bench = new TcpBench({ limits: { timeWait: 16 } });
+    const open = bench.connect();
+    open.socket.takes = 1000;
+    open.send({ data: pattern(1400) });
+    open.send({ data: pattern(1400, 1400), at: 1400, flags: "FIN ACK" });
+    open.hostEnds();
+    open.send({ at: 2801, acknowledges: 1 });
+    for (let port = 1024; port < 1124; port++) {
+      const from = { address: guest.address, port };
+      bench.send({ flags: "SYN", sequence: 1000 }, from);
+      const socket = bench.sockets.latest;
+      socket.handler?.connected();
+      const [answer] = bench.endTurn();
+      const own = (acknowledges: number) => ({ sequence: 1001, acknowledgment: (answer!.sequence + acknowledges) >>> 0 });
+      bench.send(own(1), from);
+      socket.end();
+      socket.poll();
+      bench.endTurn();
+      bench.send({ flags: "FIN ACK", ...own(2) }, from);
+      expect(socket.isClosed).toBe(true);
+    }
+    expect(bench.nat.connections()).toBe(17);
+    expect(open.socket.isGone).toBe(false);
+    open.socket.allow(5000);
+    bench.endTurn();
+    expect(open.received).toEqual(pattern(2800));
+    expect([open.socket.ended, open.socket.isClosed, open.socket.isReset]).toEqual([true, true, false]);
+    bench.after(10_000);
+    expect(bench.nat.connections()).toBe(0);
+  });
+});
+
 describe("a connection that came to a forward", () => {
   const from = { address: address("10.0.2.2"), port: 5555 };
   const service = { address: guest.address, port: 22 };
