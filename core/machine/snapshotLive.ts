@@ -47,7 +47,7 @@ export async function takeLive({ folder, config, about, save, steps, signal, mac
     for (const disk of growth.disks) {
       await tell(layers.open(disk, folder));
       // A machine process that is gone has closed it.
-      undoing.add(async () => void (run.session.qmp.isClosed || (await run.tell([layers.close(topNode(disk))]))));
+      undoing.add(async () => void (run.session.qmp.isClosed || (await tell(layers.close(topNode(disk))))));
     }
     undoing.add(() => steps.removeTree(snapshotFolder(folder, about.id)));
     const place = await makeSnapshotFolder(folder, about.id, steps);

@@ -3,7 +3,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { MachineInfo, MachinePatch, TrashEntry } from "../../core/contract/model";
 import type { SnapshotInfo, SnapshotTree } from "../../core/contract/snapshot";
-import { TestHost } from "./host";
+import type { StepHook } from "../../core/storage/steps";
+import { realRuntime, TestHost } from "./host";
 
 /** A host service with one machine on QEMU, and what is done with its snapshots. */
 export class SnapshotHost {
@@ -12,8 +13,8 @@ export class SnapshotHost {
     readonly id: string,
   ) {}
 
-  static async open(name: string, spec: Parameters<TestHost["create"]>[1] = {}): Promise<SnapshotHost> {
-    const test = await TestHost.open();
+  static async open(name: string, spec: Parameters<TestHost["create"]>[1] = {}, onStep?: StepHook): Promise<SnapshotHost> {
+    const test = await TestHost.open(onStep ? { runtime: { ...realRuntime, onStep } } : {});
     const { id } = await test.create(name, { engine: "qemu", ...spec });
     return new SnapshotHost(test, id);
   }
