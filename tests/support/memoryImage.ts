@@ -19,6 +19,8 @@ export class MemoryImage implements ImageFile {
   isClosed = false;
   /** Called after each write, before it settles. */
   afterWrite: (() => void | Promise<void>) | undefined;
+  /** Asked before each operation: the error with which it fails, if it does. Of a write that fails some may have happened. */
+  fault: ((operation: "read" | "write" | "flush") => Error | undefined) | undefined;
   /** Awaited by every operation before it begins and before it settles, so that operations overtake each other. */
   pause: (() => Promise<void>) | undefined;
 
@@ -42,6 +44,7 @@ export class MemoryImage implements ImageFile {
 
   async read(offset: number, target: Uint8Array): Promise<void> {
     await this.pause?.();
+    this.failIfAsked("read");
     target.fill(0);
     target.set(this.bytes.subarray(Math.min(offset, this.end), Math.min(offset + target.length, this.end)));
     await this.pause?.();
@@ -50,14 +53,17 @@ export class MemoryImage implements ImageFile {
   async write(offset: number, data: Uint8Array): Promise<void> {
     if (this.readOnly) throw new Error("written to although it was opened for reading");
     await this.pause?.();
-    const kept = data.slice();
+    const failure = this.fault?.("write");
+    const kept = data.slice(0, failure ? Math.floor(data.length / 2 / sectorBytes) * sectorBytes : data.length);
     this.pending.push({ offset, data: kept });
     [this.bytes, this.end] = apply(this.bytes, this.end, offset, kept);
+    if (failure) throw failure;
     await this.afterWrite?.();
     await this.pause?.();
   }
 
   async flush(): Promise<void> {
+    this.failIfAsked("flush");
     const before = new Set(this.pending);
     await this.pause?.();
     for (const written of this.pending) if (before.has(written)) [this.durable, this.durableEnd] = apply(this.durable, this.durableEnd, written.offset, written.data);
@@ -73,6 +79,11 @@ export class MemoryImage implements ImageFile {
   close(): Promise<void> {
     this.isClosed = true;
     return Promise.resolve();
+  }
+
+  private failIfAsked(operation: "read" | "flush"): void {
+    const failure = this.fault?.(operation);
+    if (failure) throw failure;
   }
 
   get unflushed(): number {

@@ -100,13 +100,12 @@ async function placeTables(image: Foundation, l1: Table, counts: Table): Promise
   tables.addArea(0, geometry.cluster);
   tables.addArea(l1.offset, l1.bytes.length);
   tables.addArea(counts.offset, counts.bytes.length);
-  for (let at = 0; at < counts.bytes.length; at += 8) {
-    const offset = entryOffset(counts.view.getUint32(at) & 0x00ff_ffff, counts.view.getUint32(at + 4));
-    if (offset !== 0) tables.add(offset);
-  }
-  for (let at = 0; at < l1.bytes.length; at += 8) {
-    const offset = entryOffset(l1.view.getUint32(at), l1.view.getUint32(at + 4));
-    if (offset !== 0) tables.add(offset);
+  for (const { bytes, view } of [l1, counts]) {
+    for (let at = 0; at < bytes.length; at += 8) {
+      // What leads out of the file is told when it is used, and not remembered: hostile tables are full of it.
+      const offset = entryOffset(view.getUint32(at), view.getUint32(at + 4));
+      if (offset !== 0 && offset < image.file.length) tables.add(offset);
+    }
   }
   const snapshots = await readSnapshots(image.file, header);
   if (!snapshots.ok) throw image.unusable(`it ${snapshots.error}`);
