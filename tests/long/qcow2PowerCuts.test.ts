@@ -14,7 +14,7 @@ const folder = useTemporaryFolder();
 const seeds = 12;
 
 const layouts: readonly (readonly [string, Omit<CreateOptions, "size">, number])[] = [
-  ["512 bytes", { cluster: 512 }, 64 * 1024],
+  ["512 bytes", { cluster: 512 }, 256 * 1024],
   ["512 bytes, counts of 64 bits", { cluster: 512, refcountBits: 64 }, 64 * 1024],
   ["4 KiB, counts of one bit", { cluster: 4096, refcountBits: 1 }, 256 * 1024],
   ["4 KiB, version 2", { cluster: 4096, version: 2 }, 256 * 1024],

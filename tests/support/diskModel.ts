@@ -36,10 +36,11 @@ export function place(random: Seeded, size: number, cluster: number): { offset: 
 }
 
 /** A new image in memory. */
-export async function newImage(options: CreateOptions, backing: BlockDevice | null = null): Promise<{ file: MemoryImage; image: Qcow2Image }> {
+export async function newImage(options: CreateOptions & { readonly cacheBytes?: number }, backing: BlockDevice | null = null): Promise<{ file: MemoryImage; image: Qcow2Image }> {
   const file = new MemoryImage();
-  await createQcow2(file, options);
-  return { file, image: await openQcow2(file, { name: "test.qcow2", backing }) };
+  const { cacheBytes, ...rest } = options;
+  await createQcow2(file, rest);
+  return { file, image: await openQcow2(file, { name: "test.qcow2", backing, ...(cacheBytes === undefined ? {} : { cacheBytes }) }) };
 }
 
 /** Does something to the image and the same to the plain bytes beside it. */

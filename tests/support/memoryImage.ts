@@ -22,7 +22,7 @@ export class MemoryImage implements ImageFile {
   /** Asked before each operation: the error with which it fails, if it does. Of a write that fails some may have happened. */
   fault: ((operation: "read" | "write" | "flush") => Error | undefined) | undefined;
   /** Awaited by every operation before it begins and before it settles, so that operations overtake each other. */
-  pause: (() => Promise<void>) | undefined;
+  pause: ((operation: "read" | "write" | "flush") => Promise<void>) | undefined;
 
   constructor(
     content: Uint8Array = new Uint8Array(),
@@ -43,29 +43,29 @@ export class MemoryImage implements ImageFile {
   }
 
   async read(offset: number, target: Uint8Array): Promise<void> {
-    await this.pause?.();
+    await this.pause?.("read");
     this.failIfAsked("read");
     target.fill(0);
     target.set(this.bytes.subarray(Math.min(offset, this.end), Math.min(offset + target.length, this.end)));
-    await this.pause?.();
+    await this.pause?.("read");
   }
 
   async write(offset: number, data: Uint8Array): Promise<void> {
     if (this.readOnly) throw new Error("written to although it was opened for reading");
-    await this.pause?.();
+    await this.pause?.("write");
     const failure = this.fault?.("write");
     const kept = data.slice(0, failure ? Math.floor(data.length / 2 / sectorBytes) * sectorBytes : data.length);
     this.pending.push({ offset, data: kept });
     [this.bytes, this.end] = apply(this.bytes, this.end, offset, kept);
     if (failure) throw failure;
     await this.afterWrite?.();
-    await this.pause?.();
+    await this.pause?.("write");
   }
 
   async flush(): Promise<void> {
     this.failIfAsked("flush");
     const before = new Set(this.pending);
-    await this.pause?.();
+    await this.pause?.("flush");
     for (const written of this.pending) if (before.has(written)) [this.durable, this.durableEnd] = apply(this.durable, this.durableEnd, written.offset, written.data);
     this.pending = this.pending.filter((written) => !before.has(written));
   }

@@ -22,9 +22,17 @@ export function geometryOf({ clusterBits, refcountOrder }: Pick<Header, "cluster
   return { clusterBits, cluster, l2Entries: cluster / 8, l2Span: (cluster * cluster) / 8, refcountOrder, perBlock: (cluster * 8) / 2 ** refcountOrder };
 }
 
+/** Small tables cost more memory than their bytes. */
+const mostTables = 8192;
+/** Of L2 tables so much maps 256 GiB with clusters of 64 KiB. Of each kind of table a few are kept however large they are. */
+const defaultCacheBytes = 32 * 1024 * 1024;
+const leastTables = 4;
+
 /** What every part of an open image stands on: its file, its header, and where its tables are. */
 export class Foundation {
   readonly geometry: Geometry;
+  /** How many L2 tables, and as many blocks of counts, are kept in memory. */
+  readonly tablesInMemory: number;
   readonly tables = new TablePlaces();
   readonly generations = new Generations();
   /** Why nothing is written any more. */
@@ -37,8 +45,10 @@ export class Foundation {
     private current: Header,
     /** The first sector of the file, as it stands there. */
     private readonly firstSector: Uint8Array,
+    cacheBytes = defaultCacheBytes,
   ) {
     this.geometry = geometryOf(current);
+    this.tablesInMemory = Math.max(leastTables, Math.min(mostTables, Math.floor(cacheBytes / this.geometry.cluster)));
   }
 
   get header(): Header {

@@ -4,11 +4,6 @@ import type { Refcounts } from "./refcount";
 import { Table } from "./table";
 import type { Batch } from "./writeback";
 
-/** Bytes of L2 tables kept in memory; with clusters of 64 KiB they map 256 GiB. */
-const cacheBytes = 32 * 1024 * 1024;
-/** Small ones cost more than their bytes. */
-const mostTables = 8192;
-
 /**
  * What a stretch of the disk is in this image. `absent`: not here, but below; `data` and `compressed` say where.
  * `inPlace`: nobody else has these clusters, so they may be written over.
@@ -29,7 +24,7 @@ export class Mapping {
     private readonly refcounts: Refcounts | undefined,
     private readonly commit: () => Promise<void>,
   ) {
-    this.cache = new TableCache(Math.min(mostTables, Math.max(4, Math.floor(cacheBytes / image.geometry.cluster))));
+    this.cache = new TableCache(image.tablesInMemory);
   }
 
   /** The table with this number if it is in memory, `undefined` when there is none, or a promise of it. */

@@ -14,6 +14,8 @@ export interface OpenOptions {
   readonly name: string;
   /** What shows where the image has nothing; null for zeroes. Stays its opener's. The name inside the image is never followed. */
   readonly backing: BlockDevice | null;
+  /** Of the image's tables so many bytes of each kind are kept in memory, about. */
+  readonly cacheBytes?: number;
 }
 
 /**
@@ -21,9 +23,9 @@ export interface OpenOptions {
  * An image that was not closed properly is writable only when its reference counts can be trusted: see `repairQcow2`.
  * @throws TerrariumError `image-unusable`, `unsupported` (saying which feature), or the system's error
  */
-export async function openQcow2(file: ImageFile, { name, backing }: OpenOptions): Promise<Qcow2Image> {
+export async function openQcow2(file: ImageFile, { name, backing, cacheBytes }: OpenOptions): Promise<Qcow2Image> {
   try {
-    const { image, l1, counts } = file.readOnly ? await readOnlyFoundation(file, name) : await openFoundation(file, name);
+    const { image, l1, counts } = file.readOnly ? await readOnlyFoundation(file, name, cacheBytes) : await openFoundation(file, name, cacheBytes);
     if (!canDecompress(image.header.compression)) throw new TerrariumError("unsupported", `The image ${name} is compressed by ${image.header.compression}, which cannot be read here.`, `Convert it first: qemu-img convert -O qcow2 "${name}" other.qcow2`);
     return new Qcow2Image(image, l1, counts && ((commit) => new Refcounts(image, counts, commit)), backing);
   } catch (failure) {
@@ -39,14 +41,14 @@ interface Opened {
   readonly counts?: Table;
 }
 
-async function readOnlyFoundation(file: ImageFile, name: string): Promise<Opened> {
-  const image = await readFoundation(file, name);
+async function readOnlyFoundation(file: ImageFile, name: string, cacheBytes?: number): Promise<Opened> {
+  const image = await readFoundation(file, name, cacheBytes);
   return { image, l1: await readTable(image, image.header.l1Offset, image.header.l1Entries * 8, "its first table") };
 }
 
 /** What writing to an image begins with. @throws TerrariumError */
-export async function openFoundation(file: ImageFile, name: string): Promise<Opened & { readonly counts: Table }> {
-  const { image, l1 } = await readOnlyFoundation(file, name);
+export async function openFoundation(file: ImageFile, name: string, cacheBytes?: number): Promise<Opened & { readonly counts: Table }> {
+  const { image, l1 } = await readOnlyFoundation(file, name, cacheBytes);
   requireTrusted(image);
   const counts = await readTable(image, image.header.refcountTableOffset, image.header.refcountTableClusters * image.geometry.cluster, "its table of reference counts");
   await placeTables(image, l1, counts);
@@ -56,11 +58,11 @@ export async function openFoundation(file: ImageFile, name: string): Promise<Ope
 }
 
 /** Reads the header alone, refusing what cannot be read here. */
-export async function readFoundation(file: ImageFile, name: string): Promise<Foundation> {
+export async function readFoundation(file: ImageFile, name: string, cacheBytes?: number): Promise<Foundation> {
   const bytes = await readHeaderCluster(file);
   const header = parseHeader(bytes);
   if (!header.ok) throw refusal(name, header.error);
-  return new Foundation(file, name, header.value, bytes.slice(0, 512));
+  return new Foundation(file, name, header.value, bytes.slice(0, 512), cacheBytes);
 }
 
 /** The first cluster, as far as the file has it. */

@@ -6,9 +6,6 @@ import { areaBlock, areaWrites, enterBlocks, planArea } from "./refcountArea";
 import { Table } from "./table";
 import type { Batch } from "./writeback";
 
-/** Bytes of blocks kept in memory. */
-const cacheBytes = 4 * 1024 * 1024;
-
 /** Clusters in a row. */
 export interface HostRun {
   /** In the file, bytes. */
@@ -49,9 +46,8 @@ export class Refcounts {
     private table: Table,
     private readonly commit: () => Promise<void>,
   ) {
-    const { cluster } = image.geometry;
-    this.blocks = new TableCache(Math.max(4, Math.floor(cacheBytes / cluster)));
-    this.freshFrom = Math.ceil(image.file.length / cluster);
+    this.blocks = new TableCache(image.tablesInMemory);
+    this.freshFrom = Math.ceil(image.file.length / image.geometry.cluster);
   }
 
   /** Runs that have been let go of and are not counted down yet. */
