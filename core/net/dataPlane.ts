@@ -15,7 +15,8 @@ import { formatIpv4, formatMac, parseIpv4, parseMac, parseSubnet, type Ipv4Addre
  * Theory of operation. The host service says how everything is to be, and `apply` makes it so by changing only what
  * differs: a segment whose skeleton is the same keeps its flows and leases, an adapter whose socket is the same keeps its
  * connection. The order is: adapters that go, segments that go, segments that come, adapters, forwards. A segment that
- * cannot be made has a problem, and the others are none the worse.
+ * cannot be made has a problem, and the others are none the worse. Nothing waits for the host's end of a segment, as that
+ * may take until a person has typed a password: guests are connected before it, and what became of it is told.
  */
 
 /** The host's end of a host-only or bridged segment. */
@@ -48,6 +49,8 @@ export class DataPlane implements Disposable {
   private readonly segments = new Map<string, Segment>();
   private readonly ports = new Map<string, Port>();
   private state: FabricState = { segments: [], ports: [], forwards: [] };
+  /** Host's ends of segments that are being opened, by segment. The next one of the same segment has the same name, and waits until this one is gone. */
+  private readonly openingEnds = new Map<string, Promise<void>>();
   /** Ports of the host that are being listened on. */
   private readonly opening = new Set<Promise<unknown>>();
   private readonly sockets: HostSockets;
@@ -70,7 +73,7 @@ export class DataPlane implements Disposable {
     this.look();
   }
 
-  /** Makes everything as `state` says, and answers how it is then. One after another. */
+  /** Makes everything as `state` says, and answers how it is then. One after another. Host's ends of segments come later. */
   apply(state: FabricState): Promise<FabricStatus> {
     const applied = this.applying.then(() => this.make(state));
     this.applying = applied.catch(() => undefined); // Whoever asked hears of it.
@@ -144,12 +147,15 @@ export class DataPlane implements Disposable {
     const wanted = new Map(state.segments.map((spec) => [spec.id, spec]));
     for (const [id, segment] of [...this.segments]) {
       const spec = wanted.get(id);
-      if (spec !== undefined && segment.update(spec)) continue;
+      if (spec !== undefined && segment.update(spec)) {
+        if (segment.wantsEnd) this.openEnd(segment);
+        continue;
+      }
       for (const port of this.ports.values()) port.leave(segment);
       segment.dispose();
       this.segments.delete(id);
     }
-    await Promise.all([...wanted.values()].filter(({ id }) => !this.segments.has(id)).map((spec) => this.addSegment(spec)));
+    for (const spec of wanted.values()) if (!this.segments.has(spec.id)) this.addSegment(spec);
     for (const spec of state.ports) {
       const port = this.ports.get(spec.id) ?? this.addPort(spec);
       port.update(spec, spec.segment === null ? undefined : this.segments.get(spec.segment));
@@ -163,7 +169,7 @@ export class DataPlane implements Disposable {
     return status;
   }
 
-  private async addSegment(spec: SegmentSpec): Promise<void> {
+  private addSegment(spec: SegmentSpec): void {
     const segment = new Segment(spec, this.around, {
       reactor: this.around.io.reactor,
       sockets: this.sockets,
@@ -177,7 +183,18 @@ export class DataPlane implements Disposable {
       changed: () => this.tellSoon(),
     });
     this.segments.set(spec.id, segment);
-    await segment.open(() => this.tellSoon());
+    this.openEnd(segment);
+  }
+
+  private openEnd(segment: Segment): void {
+    const { id } = segment.spec;
+    const before = this.openingEnds.get(id) ?? Promise.resolve();
+    const mine = segment.open(before, () => this.tellSoon());
+    this.openingEnds.set(id, mine);
+    void mine.then(() => {
+      if (this.openingEnds.get(id) === mine) this.openingEnds.delete(id);
+      this.tellSoon();
+    });
   }
 
   private addPort(spec: PortSpec): Port {
@@ -207,7 +224,7 @@ export class DataPlane implements Disposable {
   private soon = false;
 
   private tellSoon(): void {
-    if (this.soon) return;
+    if (this.soon || this.disposed) return;
     this.soon = true;
     this.around.io.reactor.schedule(0, () => {
       this.soon = false;
@@ -251,6 +268,8 @@ class Segment implements Disposable {
   readonly subnet: readonly Subnet[];
   private problem: ErrorData | undefined;
   private hostPort: { readonly port: HostPort; readonly plug: Disposable } | undefined;
+  /** The host's end is being opened, or is about to be. */
+  private opening = false;
   private disposed = false;
 
   constructor(
@@ -274,28 +293,41 @@ class Segment implements Disposable {
     return { id: this.spec.id, ...(hostInterface === undefined ? {} : { hostInterface }), ...(problem ? { problem } : {}) };
   }
 
-  /** Opens the host's end, where there is one. */
-  async open(changed: () => void): Promise<void> {
+  /** The host's end could not be opened, or has vanished for good: it is tried again. The problem stays until that has worked. */
+  get wantsEnd(): boolean {
+    return !this.opening && this.problem !== undefined && (this.spec.mode === "host-only" || this.hostPort === undefined);
+  }
+
+  /**
+   * Opens the host's end, where there is one, when `turn` has come. Never rejects: what is wrong is the segment's problem.
+   * @param changed is called when something else becomes of it later
+   */
+  async open(turn: Promise<void>, changed: () => void): Promise<void> {
+    this.opening = true;
+    await turn;
     const { network, spec } = this;
-    if (!network) return;
-    const tell = (problem: ErrorData | undefined): void => {
-      this.problem = problem;
-      changed();
-    };
+    if (!network || this.disposed) return;
+    this.closeHostPort();
+    const before = this.problem;
     try {
-      const port = await this.openHostPort(tell);
+      const port = await this.openHostPort((problem) => {
+        this.problem = problem;
+        changed();
+      });
       if (!port) return;
       if (this.disposed) return port.dispose();
       this.hostPort = { port, plug: network.attach(port) };
+      if (this.problem === before) this.problem = undefined;
     } catch (error) {
       this.problem = toErrorData(error);
       this.around.log.warn(`${spec.label}: ${this.problem.message}`);
+    } finally {
+      this.opening = false;
     }
   }
 
   update(spec: SegmentSpec): boolean {
-    // One whose host's end could not be opened, or has vanished for good, is tried again.
-    if (!this.network || (this.problem && spec.mode !== "bridged") || (this.problem && !this.hostPort) || !this.network.update(spec)) return false;
+    if (!this.network?.update(spec)) return false;
     this.spec = spec;
     return true;
   }

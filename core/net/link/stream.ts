@@ -72,7 +72,10 @@ export class RunReader {
     return this.have;
   }
 
-  /** `count` bytes were read to `at`. Returns the reason why the stream cannot be read on, or undefined. */
+  /**
+   * `count` bytes were read to `at`. Returns the reason why the stream cannot be read on, or undefined. What `run` throws
+   * passes, and the stream goes on behind that run.
+   */
   take(count: number, run: (bytes: Uint8Array, at: number, end: number, frames: number) => void): string | undefined {
     const buffer = this.buffer;
     const end = this.have + count;
@@ -87,8 +90,11 @@ export class RunReader {
       frames++;
     }
     this.have = end - whole;
-    if (frames > 0) run(buffer, 0, whole, frames);
-    if (whole > 0 && whole < end) buffer.copyWithin(0, whole, end);
+    try {
+      if (frames > 0) run(buffer, 0, whole, frames);
+    } finally {
+      if (whole > 0 && whole < end) buffer.copyWithin(0, whole, end);
+    }
     return reason;
   }
 

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync, type Stats } from "node:fs";
 import type { Clock } from "../../base/clock";
 import { parseIpv4, type Ipv4Address } from "../wire/addresses";
 import { dnsPort } from "../wire/dns";
@@ -39,12 +39,21 @@ export class ResolverFile implements HostResolver {
     const now = this.clock.monotonic();
     if (now - this.checkedAt < checkEveryMs) return this.known;
     this.checkedAt = now;
-    const stat = statSync(this.path, { throwIfNoEntry: false });
+    const stat = this.look();
     const version = stat === undefined ? "" : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`;
     if (version === this.version) return this.known;
     this.version = version;
     this.known = stat?.isFile() ? this.read() : [];
     return this.known;
+  }
+
+  /** What is at the path now; undefined when nothing is there that could be looked at: a link that leads to itself, a folder that is closed to us. */
+  private look(): Stats | undefined {
+    try {
+      return statSync(this.path, { throwIfNoEntry: false });
+    } catch {
+      return undefined; // The host's own library has no resolver either, and a guest's query must not fail here.
+    }
   }
 
   private read(): readonly NameServer[] {

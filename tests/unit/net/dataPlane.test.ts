@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { silentLog } from "../../../core/base/log";
 import { TerrariumError } from "../../../core/contract/errors";
-import type { FabricState, PortSpec, SegmentSpec } from "../../../core/net/control";
-import { DataPlane } from "../../../core/net/dataPlane";
+import type { FabricState, FabricStatus, PortSpec, SegmentSpec } from "../../../core/net/control";
+import { DataPlane, type HostPort } from "../../../core/net/dataPlane";
 import type { MachinePort } from "../../../core/net/io";
 import { chunkBytes } from "../../../core/net/nat/tcp";
 import { ManualReactor } from "../../../core/net/reactor";
@@ -126,5 +126,75 @@ describe("the networks of a host", () => {
     // What the first gave back, the second took.
     expect(allocated).toBe(1);
     plane.dispose();
+  });
+});
+
+describe("the host's end of a network, while a person is asked for the right to it", () => {
+  const planes: DataPlane[] = [];
+  afterEach(() => planes.splice(0).forEach((plane) => plane.dispose()));
+
+  /** Dialogs stay open until they are answered, oldest first. */
+  function asking() {
+    const reactor = new ManualReactor();
+    const dialogs: { give(port: HostPort): void; decline(): void }[] = [];
+    const connected: string[] = [];
+    const told: FabricStatus[] = [];
+    const hostOnly = (): Promise<HostPort> =>
+      new Promise((give, reject) => dialogs.push({ give, decline: () => reject(new TerrariumError("unavailable", "The right was not given.")) }));
+    const plane = new DataPlane({
+      ...{ log: silentLog, leases: { load: () => [], save: () => undefined }, resolver: { servers: () => [] } as never },
+      ...{ io: { reactor, sockets: new FakeHost() as never, connectMachine: (socket: string) => (connected.push(socket), silentMachine()) }, hostNetworks: () => [] },
+      ...{ hostPorts: { hostOnly, bridged: hostOnly, askAgain: () => undefined, dispose: () => undefined }, tell: (event) => event.event === "status" && told.push(event.status) },
+    });
+    planes.push(plane);
+    const turns = async (): Promise<void> => {
+      for (let turn = 0; turn < 20; turn++) {
+        await Promise.resolve();
+        reactor.advance(0);
+      }
+    };
+    const apply = async (state: Partial<FabricState>): Promise<FabricStatus | undefined> => {
+      let status: FabricStatus | undefined;
+      void plane.apply({ segments: [], ports: [], forwards: [], ...state }).then((answer) => (status = answer));
+      await turns();
+      return status;
+    };
+    return { apply, turns, dialogs, connected, told };
+  }
+
+  it("keeps no other machine from its network, nor guests of that network from each other", async () => {
+    const { apply, connected } = asking();
+    expect(await apply({ segments: [cable], ports: [adapter] })).toMatchObject({ segments: [{ id: cable.id }] });
+    const other = { ...adapter, id: "m2:0", socket: "/run/m2/net0.sock", segment: lab.id };
+    expect(await apply({ segments: [cable, lab], ports: [adapter, other] })).toMatchObject({ segments: [{ id: cable.id }, { id: lab.id }] });
+    expect(connected).toEqual([adapter.socket, other.socket]);
+  });
+
+  it("is told of when they have answered, either way", async () => {
+    const { apply, turns, dialogs, told } = asking();
+    await apply({ segments: [cable] });
+    dialogs[0]!.decline();
+    await turns();
+    expect(told.at(-1)?.segments).toMatchObject([{ id: cable.id, problem: { code: "unavailable" } }]);
+    // Tried again with another change; what is wrong stays wrong until that has worked.
+    expect((await apply({ segments: [cable, lab] }))?.segments).toMatchObject([{ id: cable.id, problem: { code: "unavailable" } }, { id: lab.id }]);
+    dialogs[1]!.give(Object.assign(new Plug(), { interfaceName: "tt-cable-0001" }));
+    await turns();
+    expect(told.at(-1)?.segments).toEqual([{ id: cable.id, hostInterface: "tt-cable-0001" }, { id: lab.id }]);
+    await apply({ segments: [cable] });
+    expect(dialogs).toHaveLength(2);
+  });
+
+  it("is closed when nobody wants it any more by then, before the next of its name is opened", async () => {
+    const { apply, turns, dialogs } = asking();
+    await apply({ segments: [cable] });
+    await apply({ segments: [] });
+    await apply({ segments: [cable] });
+    expect(dialogs).toHaveLength(1);
+    const late = new Plug();
+    dialogs[0]!.give(late);
+    await turns();
+    expect(late.disposed).toBe(true);
+    expect(dialogs).toHaveLength(2);
   });
 });

@@ -110,6 +110,22 @@ describe("runs read from a byte stream", () => {
     );
   });
 
+  it("go on where they were when whoever takes them fails", () => {
+    const [first, second, third] = [1, 2, 3].map((fill) => new Uint8Array(60).fill(fill));
+    const stream = encode([first!, second!, third!]);
+    const reader = new RunReader(new Uint8Array(4 + maxFrameBytes));
+    reader.buffer.set(stream.subarray(0, 94), reader.at);
+    expect(() =>
+      reader.take(94, () => {
+        throw new Error("a fault of ours");
+      }),
+    ).toThrow("a fault of ours");
+    const got: Uint8Array[] = [];
+    reader.buffer.set(stream.subarray(94), reader.at);
+    expect(reader.take(stream.length - 94, (bytes, from, to) => forEachFrame(bytes.subarray(from, to), (frame) => got.push(frame.slice())))).toBeUndefined();
+    expect(got).toEqual([second, third]);
+  });
+
   it("hold the longest frame in a buffer that is just long enough", () => {
     const longest = new Uint8Array(maxFrameBytes).fill(7);
     const { frames: got } = read(encode([longest, longest]), [9999]);

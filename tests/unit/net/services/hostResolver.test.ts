@@ -42,4 +42,16 @@ describe("the host's resolver", () => {
     clock.advance(1000);
     expect(resolver.servers()).toEqual([]);
   });
+
+  it("is nobody while the file cannot be looked at, and is followed when it can again", () => {
+    const clock = new ManualClock();
+    const path = join(temporary.path, "resolv.conf");
+    symlinkSync("resolv.conf", path);
+    const resolver = new ResolverFile(clock, path);
+    expect(resolver.servers()).toEqual([]);
+    rmSync(path);
+    writeFileSync(path, "nameserver 192.0.2.1\n");
+    clock.advance(1000);
+    expect(texts(resolver.servers())).toEqual(["192.0.2.1:53"]);
+  });
 });
