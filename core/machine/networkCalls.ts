@@ -39,7 +39,7 @@ export function networkCalls(networking: Networking, { set, nextMac, isLive }: M
   };
   return {
     "network.list": async () => {
-      await registry.refresh();
+      await networking.refresh();
       return networking.list();
     },
     "network.create": async ({ spec }) => networking.describe(await registry.create(spec)),

@@ -8,7 +8,7 @@ import type { DoctorCheck, HostInfo, MachineConfig, Notice } from "../contract/m
 import type { AdapterStatus, FlowRecord, HostCard, LeaseInfo, NetworkConfig, NetworkInfo, NetworkRef, PortForward } from "../contract/network";
 import { isLive } from "../contract/states";
 import type { FabricState } from "../net/control";
-import { hostCards, hostNetworks } from "../net/link/hostCards";
+import { followHostNetworks, hostCards, hostNetworks, type HostView } from "../net/link/hostCards";
 import { FabricProcess } from "./fabricProcess";
 import { fabricState, forwardId, forwardsOverlap, isMoved, isNamed, isNat, networkSegment, portId, privateSegment, segmentOf, type FabricMachine } from "./fabricState";
 import { comparable } from "./folderName";
@@ -26,6 +26,8 @@ export interface NetworkingOptions {
   readonly runtime: Pick<Runtime, "node" | "env" | "fabric">;
   readonly clock: Clock;
   readonly log: Log;
+  /** Where the host's networks are read; tests point elsewhere. */
+  readonly hostView?: HostView;
   machines(): readonly FabricMachine[];
   /** How a machine's adapters are doing has changed. */
   statusChanged(machineId: string): void;
@@ -80,6 +82,13 @@ export class Networking implements Disposable {
     if (this.registry.problem) this.options.notify({ level: "error", message: this.registry.problem.message, ...(this.registry.problem.remedy === undefined ? {} : { remedy: this.registry.problem.remedy }) });
     const state = await this.fabric.find();
     this.kept = privateSubnets(state?.segments ?? []);
+    if (this.store.isDisposed) return;
+    this.store.add(followHostNetworks(this.options.clock, ({ networks }) => this.didReadHost(networks), (error) => this.hostUnknown(error), this.options.hostView));
+  }
+
+  /** Looks at what `list` depends on and nobody tells of: the file of networks, and the host's own networks. */
+  async refresh(): Promise<void> {
+    await Promise.all([this.registry.refresh(), this.lookAtHost()]);
   }
 
   /** The modes that adapters can be attached with on this host. */
@@ -207,10 +216,13 @@ export class Networking implements Disposable {
     this.tell();
   }
 
-  /** Tells the fabric how everything is to be. Resolves when it is so. @throws TerrariumError when the fabric cannot be had */
-  update(): Promise<void> {
-    const state = this.wanted();
-    return this.fabric.want(state);
+  /**
+   * Tells the fabric how everything is to be, on a host as it is now: a machine that starts is not put on a subnet that the
+   * host has come to use. Resolves when it is so. @throws TerrariumError when the fabric cannot be had
+   */
+  async update(): Promise<void> {
+    await this.lookAtHost();
+    if (!this.store.isDisposed) await this.fabric.want(this.wanted());
   }
 
   /** Lets go of the fabric, which goes on. */
@@ -303,7 +315,22 @@ export class Networking implements Disposable {
   }
 
   private async readHost(): Promise<readonly HostNetwork[]> {
-    return (this.host = (await hostNetworks()).networks);
+    return (this.host = (await hostNetworks(this.options.hostView)).networks);
+  }
+
+  /** Never rejects: while the host's networks cannot be told they are as they were. */
+  private async lookAtHost(): Promise<void> {
+    await this.readHost().catch((error: unknown) => this.hostUnknown(error));
+  }
+
+  private hostUnknown(error: unknown): void {
+    this.options.log.warn(`the host's networks cannot be told: ${toErrorData(error).message}`);
+  }
+
+  /** Named networks may collide with them now. Guests that live keep what they have. */
+  private didReadHost(networks: readonly HostNetwork[]): void {
+    this.host = networks;
+    this.tell();
   }
 }
 
