@@ -228,7 +228,7 @@ export class FabricProcess implements Disposable {
   private beat(held: Held): void {
     this.heart = this.options.clock.schedule(heartbeatMs, () => {
       const check = async (): Promise<void> => {
-        await capLog(this.logFile);
+        await this.capLog();
         await held.client.call("counters", {}, answerMs);
       };
       check().then(
@@ -266,9 +266,11 @@ export class FabricProcess implements Disposable {
 
   private async start(): Promise<Held> {
     const { runtime, runDir, home, clock, log } = this.options;
+    // One that runs without its socket file, as when somebody has cleaned the folder, would keep its ports and its machines.
+    await this.endHung();
     await rm(this.socketPath, { force: true });
     const args = [runtime.fabric, "--run-dir", runDir, "--leases", join(home, "leases.json"), "--build", await this.build()];
-    await capLog(this.logFile);
+    await this.capLog();
     const env: Record<string, string> = { ...runtime.env };
     // How it is to be run is for people to choose, beside what every process of ours may know.
     const { TERRARIUM_FABRIC: kind } = process.env;
@@ -306,6 +308,15 @@ export class FabricProcess implements Disposable {
       await this.endHung();
     }
     held.client.dispose();
+  }
+
+  /** Never rejects: a log that is too long, on a disk that is full, is no reason to be without the fabric. */
+  private async capLog(): Promise<void> {
+    try {
+      await capLog(this.logFile);
+    } catch (error) {
+      this.options.log.warn(`the network fabric's log has grown too long and could not be begun anew: ${toErrorData(error).message}`);
+    }
   }
 
   /** Ends the fabric that was started last, whoever started it. */

@@ -1,10 +1,11 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, truncate, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../../core/base/clock";
-import { silentLog } from "../../../core/base/log";
+import { MiB } from "../../../core/base/bytes";
+import { systemClock, type Clock } from "../../../core/base/clock";
+import { createLog, silentLog } from "../../../core/base/log";
 import { isRunning } from "../../../core/base/processes";
-import { FabricProcess } from "../../../core/machine/fabricProcess";
+import { FabricProcess, type FabricOptions } from "../../../core/machine/fabricProcess";
 import type { FabricState, ForwardSpec } from "../../../core/net/control";
 import { useTemporaryFolder } from "../../support/temporaryFolder";
 
@@ -21,8 +22,8 @@ function state(hostPort: number, ports: FabricState["ports"] = []): FabricState 
   return { segments: [], ports, forwards: [forward(hostPort)] };
 }
 
-function open(script = "fakeFabric.mjs"): FabricProcess {
-  const fabric = new FabricProcess({ runtime: { node: process.execPath, env: {}, fabric: join(__dirname, "../../support", script) }, runDir: folder.path, home: folder.path, clock: systemClock(), log: silentLog });
+function open(script = "fakeFabric.mjs", other: Partial<Pick<FabricOptions, "clock" | "log">> = {}): FabricProcess {
+  const fabric = new FabricProcess({ runtime: { node: process.execPath, env: {}, fabric: join(__dirname, "../../support", script) }, runDir: folder.path, home: folder.path, clock: systemClock(), log: silentLog, ...other });
   fabric.onDidChange(() => fabric.pid !== undefined && pids.add(fabric.pid));
   fabrics.push(fabric);
   return fabric;
@@ -118,6 +119,41 @@ describe("the fabric's process", () => {
     await newest.want(state(2222));
     expect(newest.pid).not.toBe(pid);
     expect(await isRunning({ pid: pid! })).toBe(false);
+  });
+
+  it("that cannot be found any more, as its socket file is gone, gives way to another one", async () => {
+    const first = open();
+    await first.want(state(2222));
+    const { pid } = first;
+    first.dispose();
+    await unlink(join(folder.path, "fabric.sock"));
+    const second = open();
+    expect(await second.find()).toBeUndefined();
+    await second.want(state(2222));
+    expect(second.pid).not.toBe(pid);
+    expect(await isRunning({ pid: pid! })).toBe(false);
+  });
+
+  it("lives on, and another one starts, while its log has grown too long and cannot be begun anew", async () => {
+    const log = join(folder.path, "logs", "fabric.log");
+    await writeFile(log, "");
+    await truncate(log, 33 * MiB);
+    // The copy has no place.
+    await mkdir(`${log}.1`);
+    // Time that passes by itself, but for the heart, which beats when it is told to.
+    let beat: (() => void) | undefined;
+    const system = systemClock();
+    const hearted: Clock = { now: () => system.now(), monotonic: () => system.monotonic(), schedule: (ms, callback) => (ms === 20_000 ? ((beat = callback), { dispose: () => undefined }) : system.schedule(ms, callback)) };
+    const complaints: string[] = [];
+    const fabric = open("fakeFabric.mjs", { clock: hearted, log: createLog((line) => complaints.push(line)) });
+    await fabric.want(state(2222));
+    const { pid } = fabric;
+    expect(complaints.filter((line) => line.includes("could not be begun anew"))).toHaveLength(1);
+    const before = beat;
+    before?.();
+    await expect.poll(() => beat !== before).toBe(true);
+    expect(fabric.pid).toBe(pid);
+    expect(complaints.filter((line) => line.includes("could not be begun anew"))).toHaveLength(2);
   });
 
   it("says what keeps it from working, and is tried again", async () => {
