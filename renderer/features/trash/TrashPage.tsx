@@ -10,16 +10,17 @@ import { Nothing, Page } from "../../ui/Page";
 import { attempt, toasts } from "../../ui/toasts";
 import { useNow } from "../../ui/useNow";
 
-/** Deleted machines: they come back whole, or go for good. */
+/** Deleted machines and snapshots: they come back whole, or go for good. */
 export default function TrashPage({ windowButtons, onMachine }: { windowButtons: React.ReactNode; onMachine(id: string): void }) {
   const entries = useTrash();
   const now = useNow(30_000);
+  const noun = entries.every(({ snapshot }) => snapshot === undefined) ? "machine" : entries.every(({ snapshot }) => snapshot !== undefined) ? "snapshot" : "item";
   const total = entries.reduce((sum, entry) => sum + entry.bytes, 0);
 
   const empty = async (): Promise<void> => {
     const yes = await confirm({
       title: "Empty the trash?",
-      body: `${plural(entries.length, "machine")} and all their disks are deleted for good. This frees ${formatBytes(total)}.`,
+      body: `${plural(entries.length, noun)} and ${noun === "snapshot" ? "what only they hold" : "all their disks"} are deleted for good. This frees ${formatBytes(total)}.`,
       action: "Delete for good",
       danger: true,
     });
@@ -28,12 +29,12 @@ export default function TrashPage({ windowButtons, onMachine }: { windowButtons:
   const restore = (entry: TrashEntry): Promise<void | undefined> =>
     attempt(async () => {
       const machine = await call("trash.restore", { id: entry.id });
-      toasts.show({ level: "success", message: `${machine.name} is back.`, action: { label: "Show", run: () => onMachine(machine.id) } });
+      toasts.show({ level: "success", message: `${entry.snapshot === undefined ? machine.name : entry.name} is back.`, action: { label: "Show", run: () => onMachine(machine.id) } });
     }, entry.name);
   const remove = async (entry: TrashEntry): Promise<void> => {
     const yes = await confirm({
       title: `Delete ${entry.name} for good?`,
-      body: `Its settings and disks are gone then; nothing brings them back. This frees ${formatBytes(entry.bytes)}.`,
+      body: `${entry.snapshot === undefined ? "Its settings and disks are gone then; nothing brings them back." : "What it alone holds is gone then; the machine stays as it is, and so do its other snapshots."} This frees ${formatBytes(entry.bytes)}.`,
       action: "Delete for good",
       danger: true,
     });
@@ -43,7 +44,7 @@ export default function TrashPage({ windowButtons, onMachine }: { windowButtons:
   return (
     <Page
       title="Trash"
-      about={entries.length === 0 ? undefined : `${plural(entries.length, "machine")}, ${formatBytes(total)} on the host.`}
+      about={entries.length === 0 ? undefined : `${plural(entries.length, noun)}, ${formatBytes(total)} on the host.`}
       windowButtons={windowButtons}
       actions={entries.length > 0 && <Button look="danger" icon={Trash} onClick={() => void empty()}>Empty the trash</Button>}
     >

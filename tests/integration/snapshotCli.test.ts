@@ -1,0 +1,30 @@
+import { expect, it, onTestFinished } from "vitest";
+import type { SnapshotTree } from "../../core/contract/snapshot";
+import { CommandLine } from "../support/commandLine";
+
+it("takes, lists, renames, restores and deletes snapshots from the command line, and says what becomes of what was there", async () => {
+  const terrarium = await CommandLine.open();
+  onTestFinished(() => terrarium.close());
+  const tree = async (): Promise<SnapshotTree> => JSON.parse(await terrarium.text("snapshot", "list", "m", "--json")) as SnapshotTree;
+  await terrarium.text("create", "m", "--engine", "qemu", "--disk", "1M");
+  expect(await terrarium.text("snapshot", "list", "m")).toContain("has no snapshots");
+  expect(await terrarium.text("snapshot", "take", "m", "before the update", "--description", "all is well")).toContain("terrarium snapshot restore m 'before the update'");
+  await terrarium.text("snapshot", "take", "m", "after");
+  expect(await terrarium.text("snapshot", "rename", "m", "AFTER", "later")).toContain("called “later” now");
+  const [first, second] = (await tree()).snapshots;
+  expect(first).toMatchObject({ name: "before the update", description: "all is well", parent: null });
+  expect(second).toMatchObject({ name: "later", parent: first?.id });
+  const shown = (await terrarium.text("snapshot", "list", "m")).split("\n");
+  expect(shown[1]).toMatch(/^before the update/);
+  expect(shown[2]).toMatch(/^ {2}later/);
+  expect(shown[3]).toMatch(/^ {4}\* you are here/);
+  expect(await terrarium.text("snapshot", "restore", "m", first?.id ?? "", "--keep", "aside")).toContain("is as it was when “before the update” was taken");
+  expect((await tree()).current.parent).toBe(first?.id);
+  const deleted = await terrarium.text("snapshot", "delete", "m", "later");
+  const entry = /terrarium trash restore ([0-9a-f]+)/.exec(deleted)?.[1] ?? "";
+  expect(await terrarium.text("trash", "list")).toContain("later (snapshot of m)");
+  expect((await terrarium.run(["snapshot", "restore", "m", "later"])).stderr).toContain('has no snapshot "later"');
+  expect(await terrarium.text("trash", "restore", entry)).toContain("later (snapshot of m) is back");
+  expect((await tree()).snapshots.map(({ name }) => name)).toEqual(["before the update", "later", "aside"]);
+  expect((await terrarium.run(["snapshot", "restore", "m", "later", "--start", "--no-start"])).code).toBe(2);
+});
