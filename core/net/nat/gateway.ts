@@ -73,7 +73,7 @@ export class Gateway implements Disposable {
       // Flows of UDP and ICMP have odd numbers, those of TCP the even ones.
       const nextId = (): number => (this.flowNumber += 2) - 1;
       const accounts = new Accounts((guest) => this.cableOf(guest));
-      const around = { clock: reactor, sockets: nat.sockets, output, policy: nat.policy, errors: this.errors, log: nat.log, nextId };
+      const around = { clock: reactor, sockets: nat.sockets, output, policy: nat.policy, errors: this.errors, accounts, log: nat.log, nextId };
       this.udp = new UdpNat(around);
       this.icmp = new IcmpNat({ ...around, problemChanged: () => nat.problemChanged() });
       const withDns = dns !== undefined && identity.dnsAddress !== undefined ? new DnsStreamSockets(nat.sockets, nat.policy, identity.dnsAddress, dns, reactor) : undefined;

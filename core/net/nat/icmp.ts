@@ -7,6 +7,7 @@ import { IpProtocol, type Ipv4Packet } from "../wire/ipv4";
 import type { HostPing, HostSockets } from "./hostSockets";
 import type { IcmpErrors } from "./icmpErrors";
 import type { FlowInfo, IpOutput, NatPolicy } from "./ipOutput";
+import { Shares, type Account, type Accounts } from "./shares";
 
 /**
  * Echoes through the gateway (RFC 5508). A guest's ping, told by its identifier, has a ping socket on the host, which the
@@ -20,8 +21,10 @@ export class IcmpNat implements Disposable {
   /** Echoes that could not be sent on, because the host allows none. */
   unansweredEchoes = 0;
 
-  /** By guest and identifier, the one that was silent longest in front. */
+  /** By guest and identifier. */
   private readonly pings = new Map<number, Ping>();
+  /** Each guest's, the one that was silent longest in front. */
+  private readonly shares = new Shares<Ping>();
   private refusal: string | undefined;
   private sweep: Disposable | undefined;
 
@@ -32,6 +35,7 @@ export class IcmpNat implements Disposable {
       readonly output: IpOutput;
       readonly policy: NatPolicy;
       readonly errors: IcmpErrors;
+      readonly accounts: Accounts;
       /** `problem` begins or ends. */
       problemChanged(): void;
       nextId(): number;
@@ -119,17 +123,16 @@ export class IcmpNat implements Disposable {
     const known = this.pings.get(key);
     if (known !== undefined) {
       known.lastAt = now;
-      this.pings.delete(key);
-      this.pings.set(key, known);
+      this.shares.renew(known);
       return known;
     }
     const id = this.around.nextId();
-    const ping: Ping = { id, guest, identifier, socket: undefined, destination: 0, routed: 0, payloadBytes: 0, told: false, sentBytes: 0, receivedBytes: 0, startedAt: now, lastAt: now };
-    for (const oldest of this.pings.values()) {
-      if (this.pings.size < maxPings) break;
-      this.end(oldest);
-    }
+    const account = this.around.accounts.of(guest, "out");
+    const ping: Ping = { id, account, guest, identifier, socket: undefined, destination: 0, routed: 0, payloadBytes: 0, told: false, sentBytes: 0, receivedBytes: 0, startedAt: now, lastAt: now };
+    const oldest = this.pings.size < maxPings ? undefined : this.shares.oldestOf(this.shares.greatest(account));
+    if (oldest !== undefined) this.end(oldest);
     this.pings.set(key, ping);
+    this.shares.add(ping);
     this.open(ping);
     this.sweepLater();
     return ping;
@@ -173,6 +176,7 @@ export class IcmpNat implements Disposable {
 
   private end(ping: Ping): void {
     this.pings.delete(keyOf(ping.guest, ping.identifier));
+    this.shares.delete(ping);
     ping.socket?.dispose();
   }
 
@@ -194,6 +198,7 @@ export const maxPings = 64;
 
 interface Ping {
   readonly id: number;
+  readonly account: Account;
   readonly guest: Ipv4Address;
   readonly identifier: number;
   /** Undefined where the host allows none. */

@@ -8,7 +8,7 @@ import { ipv4HeaderBytes, type Ipv4Packet } from "../wire/ipv4";
 import { tcpHeaderBytes, TcpFlag } from "../wire/tcp";
 import type { HostSocketFailure, HostSockets, HostTcp, HostTcpHandler } from "./hostSockets";
 import type { FlowInfo, IpOutput, NatPolicy } from "./ipOutput";
-import { Accounts } from "./shares";
+import { Accounts, Shares, type Account } from "./shares";
 import { ChunkPool } from "./tcpBuffer";
 import { TcpConnection, type AcceptOptions, type TcpOwner } from "./tcpConnection";
 import { ArrivedSegment, sendResetFor, type TcpEnds } from "./tcpSegment";
@@ -43,7 +43,7 @@ export interface LostSyn extends TcpEnds {
 
 export interface TcpLimits {
   readonly connections: number;
-  /** Handshakes under way; beyond it the oldest is dropped, so that a flood of SYNs only harms itself. */
+  /** Handshakes under way; beyond it the oldest of who has the most is dropped, so that a flood of SYNs only harms itself. */
   readonly halfOpen: number;
   readonly timeWait: number;
   /** When a silent connection is probed, and how often before the guest counts as gone (RFC 9293, 3.8.4). */
@@ -91,10 +91,10 @@ export class TcpNat implements Disposable {
   private readonly random: () => number;
   private readonly table: TcpTable<TcpConnection>;
   private readonly all = new Map<number, TcpConnection>();
-  /** In the order in which they came, so that the oldest is the first. */
-  private readonly halfOpen = new Set<TcpConnection>();
+  private readonly shares = new Shares<TcpConnection>();
+  private readonly halfOpen = new Shares<TcpConnection>();
   /** In TIME-WAIT, and nothing is left that the host has not taken. */
-  private readonly waiting = new Set<TcpConnection>();
+  private readonly waiting = new Shares<TcpConnection>();
   private readonly segment = new ArrivedSegment();
   private readonly dirty: TcpConnection[] = [];
   private turnOpen = false;
@@ -136,12 +136,13 @@ export class TcpNat implements Disposable {
   accept(socket: HostTcp, _peer: Endpoint, guest: Endpoint, seenFrom: Endpoint, options: AcceptOptions = {}): HostTcpHandler {
     this.openTurn();
     const remotePort = this.freePort(guest, seenFrom);
-    if (this.disposed || remotePort === undefined || !this.makeRoom()) {
+    const account = this.accounts.of(guest.address, "in");
+    if (this.disposed || remotePort === undefined || !this.makeRoom(account)) {
       socket.reset();
       return deaf;
     }
     const ends = { guestAddress: guest.address, guestPort: guest.port, remoteAddress: seenFrom.address, remotePort };
-    const connection = this.add("in", ends);
+    const connection = this.add("in", ends, account);
     connection.openToGuest(socket, options);
     return connection;
   }
@@ -186,12 +187,13 @@ export class TcpNat implements Disposable {
   private open(ends: TcpEnds, segment: ArrivedSegment): void {
     this.openTurn();
     const route = this.around.policy.route(ends.remoteAddress);
+    const account = this.accounts.of(ends.guestAddress, "out");
     if ("refused" in route && this.around.unreachable) {
       this.around.unreachable({ ...ends, sequence: segment.sequence }, Unreachable.prohibited);
-    } else if ("refused" in route || !this.makeRoom()) {
+    } else if ("refused" in route || !this.makeRoom(account)) {
       sendResetFor(this.around.output, ends, segment);
     } else {
-      this.add("out", ends).openFromGuest(segment, (handler) => this.around.sockets.connectTcp(route.address, ends.remotePort, handler, ends.guestAddress));
+      this.add("out", ends, account).openFromGuest(segment, (handler) => this.around.sockets.connectTcp(route.address, ends.remotePort, handler, ends.guestAddress));
     }
   }
 
@@ -205,19 +207,40 @@ export class TcpNat implements Disposable {
     else this.around.unreachable({ ...connection.ends, sequence: connection.receiver.sequenceOf(0) }, code);
   }
 
-  private add(direction: "out" | "in", ends: TcpEnds): TcpConnection {
-    const connection = new TcpConnection(this.owner, this.nextId++, direction, ends, this.accounts.of(ends.guestAddress, direction), this.random());
+  private add(direction: "out" | "in", ends: TcpEnds, account: Account): TcpConnection {
+    const connection = new TcpConnection(this.owner, this.nextId++, direction, ends, account, this.random());
     this.all.set(connection.id, connection);
+    this.shares.add(connection);
     this.table.add(connection);
     this.halfOpen.add(connection);
     return connection;
   }
 
-  /** Room for one more: a half-open one or one in TIME-WAIT makes way, an established one does not. */
-  private makeRoom(): boolean {
-    if (this.halfOpen.size >= this.limits.halfOpen) first(this.halfOpen)?.release(true);
-    if (this.all.size >= this.limits.connections) first(this.waiting)?.release(false);
-    return this.all.size < this.limits.connections;
+  /**
+   * Room for one more of `account`. A half-open connection or one in TIME-WAIT makes way, of whoever has the most of them;
+   * an established one only for another's who has fewer.
+   */
+  private makeRoom(account: Account): boolean {
+    const { halfOpen, waiting, shares, limits } = this;
+    if (halfOpen.size >= limits.halfOpen) halfOpen.oldestOf(halfOpen.greatest(account))?.release(true);
+    if (this.all.size >= limits.connections) waiting.oldestOf(waiting.greatest(account))?.release(false);
+    if (this.all.size >= limits.connections) {
+      const greatest = shares.greatest(account);
+      if (shares.heldBy(greatest) > shares.heldBy(account) + 1) this.quietestOf(greatest)?.abort();
+    }
+    return this.all.size < limits.connections;
+  }
+
+  /** Of the first that came, the one that was silent longest: a look at all of them for each new one would be too dear. */
+  private quietestOf(account: Account): TcpConnection | undefined {
+    let quietest = this.halfOpen.oldestOf(account);
+    if (quietest !== undefined) return quietest;
+    let looked = 0;
+    for (const connection of this.shares.of(account)) {
+      if (quietest === undefined || connection.heardAt < quietest.heardAt) quietest = connection;
+      if (++looked === 16) break;
+    }
+    return quietest;
   }
 
   /** A SYN may take the place of a connection in TIME-WAIT that it cannot be mistaken for (RFC 9293, 3.6.1). */
@@ -279,20 +302,16 @@ export class TcpNat implements Disposable {
       established: (connection) => void this.halfOpen.delete(connection),
       finished(connection) {
         nat.waiting.add(connection);
-        if (nat.waiting.size > nat.limits.timeWait) first(nat.waiting)?.release(false);
+        if (nat.waiting.size > nat.limits.timeWait) nat.waiting.oldestOf(nat.waiting.greatest(connection.account))?.release(false);
       },
       connectFailed: (connection, failure) => this.connectFailed(connection, failure),
       released(connection) {
         nat.all.delete(connection.id);
+        nat.shares.delete(connection);
         nat.halfOpen.delete(connection);
         nat.waiting.delete(connection);
         nat.table.remove(connection);
       },
     };
   }
-}
-
-function first<T>(set: Set<T>): T | undefined {
-  for (const item of set) return item;
-  return undefined;
 }

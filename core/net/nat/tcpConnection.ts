@@ -106,7 +106,8 @@ export class TcpConnection implements HostTcpHandler, SegmentLine, TcpEntry {
   private mss = defaultMss;
 
   private readonly startedAt: number;
-  private heardAt: number;
+  /** When the guest last said something, by the loop's clock. */
+  heardAt: number;
   private probes = 0;
   /** What our last ACK said. */
   private acknowledgedTo = 1;

@@ -9,6 +9,7 @@ import { readUdp, udpChecksumHolds, udpHeaderBytes, writeUdp } from "../wire/udp
 import type { HostSocketFailure, HostSockets, HostUdp, IcmpReport } from "./hostSockets";
 import type { IcmpErrors } from "./icmpErrors";
 import type { FlowInfo, IpOutput, NatPolicy } from "./ipOutput";
+import { Shares, type Account, type Accounts } from "./shares";
 import type { TcpEnds } from "./tcpSegment";
 
 export interface Endpoint {
@@ -37,9 +38,9 @@ export class UdpNat implements Disposable {
   private readonly mappings = new Map<number, Mapping>();
   /** Flows through port forwards: by the guest's endpoint, then by the peer's as the guest sees it. */
   private readonly forwarded = new Map<number, Map<number, UdpFlow>>();
-  /** All flows, the one that was silent longest in front, and each guest's. */
+  /** All flows, the one that was silent longest in front, and each account's. */
   private readonly byAge = new Set<UdpFlow>();
-  private readonly byGuest = new Map<Ipv4Address, Set<UdpFlow>>();
+  private readonly shares = new Shares<UdpFlow>();
   private sweep: Disposable | undefined;
 
   constructor(
@@ -49,6 +50,7 @@ export class UdpNat implements Disposable {
       readonly output: IpOutput;
       readonly policy: NatPolicy;
       readonly errors: IcmpErrors;
+      readonly accounts: Accounts;
       readonly log: Log;
       /** A number for a flow, unique in the gateway. */
       nextId(): number;
@@ -101,7 +103,7 @@ export class UdpNat implements Disposable {
 
   /** Ends every flow of a guest that is gone. */
   forget(guest: Ipv4Address): void {
-    for (const flow of [...(this.byGuest.get(guest) ?? [])]) this.end(flow);
+    for (const flow of [...this.byAge]) if (flow.guest.address === guest) this.end(flow);
   }
 
   /** Ends the flows of a port forward. */
@@ -164,7 +166,7 @@ export class UdpNat implements Disposable {
   }
 
   private begin(packet: Ipv4Packet, guestPort: number, remotePort: number, routedAddress: Ipv4Address, mapping: Mapping): UdpFlow {
-    const flow = this.newFlow({ address: packet.source, port: guestPort }, packet.destination, remotePort, { address: routedAddress, port: remotePort });
+    const flow = this.newFlow({ address: packet.source, port: guestPort }, packet.destination, remotePort, { address: routedAddress, port: remotePort }, "out");
     flow.mapping = mapping;
     mapping.flows.set(keyOf(flow.remoteAddress, remotePort), flow);
     const siblings = mapping.byAddress.get(routedAddress);
@@ -182,7 +184,7 @@ export class UdpNat implements Disposable {
       const port = tried === 0 ? peer.port : firstChosenPort + ((peer.port + tried * 7919) % chosenPorts);
       const flow = seen.get(keyOf(seenFrom, port));
       if (flow === undefined) {
-        const made = this.newFlow(guest, seenFrom, port, peer);
+        const made = this.newFlow(guest, seenFrom, port, peer, "in");
         made.forwarder = forwarder;
         seen.set(keyOf(seenFrom, port), made);
         this.forwarded.set(key, seen);
@@ -194,10 +196,11 @@ export class UdpNat implements Disposable {
     return undefined;
   }
 
-  private newFlow(guest: Endpoint, remoteAddress: Ipv4Address, remotePort: number, routed: Endpoint): UdpFlow {
+  private newFlow(guest: Endpoint, remoteAddress: Ipv4Address, remotePort: number, routed: Endpoint, direction: "out" | "in"): UdpFlow {
     const now = this.around.clock.monotonic();
     return {
       id: this.around.nextId(),
+      account: this.around.accounts.of(guest.address, direction),
       guest,
       remoteAddress,
       remotePort,
@@ -214,24 +217,19 @@ export class UdpNat implements Disposable {
   }
 
   private enter(flow: UdpFlow): void {
-    const { address } = flow.guest;
-    const ofGuest = this.byGuest.get(address) ?? new Set();
-    this.byGuest.set(address, ofGuest);
-    ofGuest.add(flow);
+    const { account } = flow;
+    this.shares.add(flow);
     this.byAge.add(flow);
-    // A guest's flood takes the place of its own flows first.
-    const crowded = ofGuest.size > maxFlowsOfGuest ? ofGuest : this.byAge.size > maxFlows ? this.byAge : undefined;
-    for (const oldest of crowded ?? []) {
-      this.end(oldest);
-      break;
-    }
+    // A guest's flood takes the place of its own flows first, and that of those outside the place of what came from there.
+    const crowded = this.shares.heldBy(account) > maxFlowsOfGuest ? account : this.byAge.size > maxFlows ? this.shares.greatest(account) : undefined;
+    const oldest = crowded && this.shares.oldestOf(crowded);
+    if (oldest !== undefined) this.end(oldest);
     this.sweepLater();
   }
 
   private end(flow: UdpFlow): void {
     this.byAge.delete(flow);
-    const ofGuest = this.byGuest.get(flow.guest.address);
-    if (ofGuest?.delete(flow) && ofGuest.size === 0) this.byGuest.delete(flow.guest.address);
+    this.shares.delete(flow);
     const guest = keyOf(flow.guest.address, flow.guest.port);
     const remote = keyOf(flow.remoteAddress, flow.remotePort);
     if (flow.forwarder !== undefined) {
@@ -308,7 +306,8 @@ export class UdpNat implements Disposable {
   private touch(flow: UdpFlow): void {
     const now = this.around.clock.monotonic();
     if (now - flow.lastAt > 1000) {
-      for (const order of [this.byAge, this.byGuest.get(flow.guest.address)]) if (order?.delete(flow)) order.add(flow);
+      if (this.byAge.delete(flow)) this.byAge.add(flow);
+      this.shares.renew(flow);
     }
     flow.lastAt = now;
   }
@@ -331,6 +330,7 @@ const nameServerPort = 53;
 const sweepMs = 2000;
 
 export const maxFlows = 2048;
+/** Of its own, and of those that come to it. */
 export const maxFlowsOfGuest = 512;
 
 /** Datagrams that wait for a mapping's socket. */
@@ -369,6 +369,7 @@ interface Mapping {
 
 interface UdpFlow {
   readonly id: number;
+  readonly account: Account;
   readonly guest: Endpoint;
   /** As the guest knows it. */
   readonly remoteAddress: Ipv4Address;
