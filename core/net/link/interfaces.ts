@@ -85,6 +85,7 @@ export class Interfaces {
       this.tell(`set ${request.name} up`, setLink(index, { mac: parseMac(request.mac), mtu: request.mtu, withoutIpv6: request.plain === true || bridge !== undefined }));
       if (bridge !== undefined) this.tell(`make ${request.name} a port of the bridge ${request.bridge}`, setLink(index, { bridge }));
       if (request.address) {
+        this.tell(`keep ${request.name} from leading further than to this computer`, setLink(index, { withoutForwarding: true }));
         const { prefix } = request.address;
         const address = parseIpv4(request.address.address) ?? 0;
         this.tell(`give ${request.name} the address ${request.address.address}/${prefix}`, addAddress(index, address, prefix, subnetBroadcast({ base: (address & subnetMask(prefix)) >>> 0, prefix })));

@@ -17,6 +17,8 @@ const inet = 2;
 const inet6 = 10;
 const inet6AddressMode = 8;
 const noAddressMode = 1;
+const inetSettings = 1;
+const inetForwarding = 1;
 const interfaceUp = 1;
 const mainTable = 254;
 const byHand = 4;
@@ -87,6 +89,8 @@ export interface LinkSettings {
   readonly bridge?: number;
   /** Without IPv6 addresses that it makes up by itself. */
   readonly withoutIpv6?: boolean;
+  /** What comes in by it is for the host alone, also where the host forwards packets between its other networks. */
+  readonly withoutForwarding?: boolean;
   readonly up?: boolean;
 }
 
@@ -101,6 +105,8 @@ export function setLink(index: number, settings: LinkSettings): Uint8Array {
   if (mtu !== undefined) message.attribute(LinkAttribute.mtu, (it) => it.u32(mtu));
   if (bridge !== undefined) message.attribute(LinkAttribute.master, (it) => it.u32(bridge));
   if (settings.withoutIpv6 === true) message.attribute(LinkAttribute.families, (it) => it.attribute(inet6, (family) => family.attribute(inet6AddressMode, (mode) => mode.u8(noAddressMode))));
+  // IFLA_INET_CONF (if_link.h): each attribute is a setting of IPv4 on the interface, as in /proc/sys/net/ipv4/conf.
+  if (settings.withoutForwarding === true) message.attribute(LinkAttribute.families, (it) => it.attribute(inet, (family) => family.attribute(inetSettings, (all) => all.attribute(inetForwarding, (value) => value.u32(0)))));
   return message.finish(MessageType.newLink, 0);
 }
 

@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { useDriver } from "../../support/bundledDriver";
 import { Link } from "../../support/links";
-import { Namespace, serveEchoes } from "../../support/namespaces";
+import { connectNamespaces, Namespace, serveEchoes } from "../../support/namespaces";
 import { useTemporaryFolder } from "../../support/temporaryFolder";
 
 /** What runs in a namespace. */
@@ -45,6 +45,32 @@ describe("a host-only network's interface", () => {
     expect((await guest.run("ping", "-c", "3", "-i", "0.2", "-W", "5", "192.168.56.1")).stdout).toContain(" 3 received");
     await serveEchoes(host);
     expect(await guest.succeed("curl", "-sS", "--max-time", "20", "http://192.168.56.1/")).not.toBe("");
+  });
+
+  it("leads no further than to the host, also where the host forwards packets", async () => {
+    const outside = await Namespace.create("o");
+    try {
+      // A host with containers: it forwards, whoever is outside has it for a gateway, and a new interface forwards too.
+      await host.succeed("sysctl", "-qw", "net.ipv4.ip_forward=1");
+      await link.close();
+      await card.close();
+      await connectNamespaces(host, outside, "lan0");
+      await host.succeed("ip", "address", "add", "198.51.100.2/24", "dev", "lan0");
+      await outside.succeed("ip", "address", "add", "198.51.100.1/24", "dev", "lan0");
+      await outside.succeed("ip", "route", "add", "default", "via", "198.51.100.2");
+      const socket = join(folder.path, "forwarding.sock");
+      link = await Link.start(host, driver.path, ["host-only", "Lab No. 1", "192.168.56.1", "24"], socket);
+      card = await Link.start(guest, driver.path, ["guest", "card", "192.168.56.100", "24"], socket);
+      await guest.succeed("ip", "route", "add", "default", "via", "192.168.56.1");
+      const ping = async (to: string): Promise<string> => (await guest.run("ping", "-c", "2", "-i", "0.2", "-W", "2", to)).stdout;
+      expect(await ping("198.51.100.2")).toContain(" 2 received");
+      expect(await ping("198.51.100.1")).toContain(" 0 received");
+      // It is the interface that keeps it, not the way there.
+      await host.succeed("sysctl", "-qw", `net.ipv4.conf.${link.name}.forwarding=1`);
+      expect(await ping("198.51.100.1")).toContain(" 2 received");
+    } finally {
+      await outside.dispose();
+    }
   });
 
   it("is gone with its addresses and routes when it is closed, and its helper has ended", async () => {
