@@ -93,13 +93,22 @@ function bothOf(first: unknown, second: unknown): TerrariumError {
 /** How long a cable that leads elsewhere now is pulled, milliseconds: Linux tells of a link that went down within a second. */
 const pulledMs = 1200;
 
-/** A guest asks for an address when its link comes up, so a cable that leads elsewhere is pulled for a moment meanwhile. */
 async function moveCables(machine: Machine, before: MachineConfig, after: MachineConfig, { rewire }: ChangeTools): Promise<void> {
-  const run = machine.current;
-  if (!run) return;
   const moved = after.adapters.flatMap(({ attachment, plugged }, slot) => (plugged && before.adapters[slot]?.plugged && JSON.stringify(attachment) !== JSON.stringify(before.adapters[slot]?.attachment) ? [slot] : []));
   // A card that was plugged in just now has its link down, and keeps it so until its cable leads somewhere.
   const added = after.adapters.slice(before.adapters.length).map((_, place) => before.adapters.length + place);
+  await pullCables(machine, moved, rewire, added);
+}
+
+/**
+ * A guest asks for an address when its link comes up, so a cable is pulled for a moment while it is led elsewhere, or while
+ * the network it leads to gets other addresses. Does nothing when the machine does not run.
+ * @param moved slots of the cables
+ * @param added slots of cards whose links come up only then
+ */
+export async function pullCables(machine: Machine, moved: readonly number[], rewire: ChangeTools["rewire"], added: readonly number[] = []): Promise<void> {
+  const run = machine.current;
+  if (!run) return;
   await run.applyLinks([...moved, ...added]);
   // What cannot be had of the fabric is the adapter's problem, and the cable is led there when it can.
   await rewire().catch((error: unknown) => machine.log.event(`the cables could not be led elsewhere yet: ${toErrorData(error).message}`));

@@ -3,6 +3,7 @@ import type { MachineConfig, MachineInfo, MachinePatch } from "../contract/model
 import type { AdapterConfig, Attachment, PortForward } from "../contract/network";
 import type { networkProcedures } from "../contract/networkProcedures";
 import type { ProcedureOutput, ProcedureParsed } from "../contract/procedures";
+import { isLive as isLiveState } from "../contract/states";
 import { modeWords } from "./networkPlan";
 import type { Networking } from "./networking";
 
@@ -17,6 +18,8 @@ export interface MachineChanges {
   nextMac(id: string, config: MachineConfig): Promise<string>;
   /** A machine process exists. */
   isLive(id: string): boolean;
+  /** Has the guest ask for the addresses of these adapters again. Never rejects: a guest that cannot be made to asks when it renews them. */
+  askAgain(id: string, adapters: readonly number[]): Promise<void>;
 }
 
 /** What is tried with the changed configuration before it is kept, and what follows, kept or not. */
@@ -27,7 +30,7 @@ export interface Trial {
 }
 
 /** The calls about networks, adapters and port forwards. */
-export function networkCalls(networking: Networking, { set, nextMac, isLive }: MachineChanges): Handlers {
+export function networkCalls(networking: Networking, { set, nextMac, isLive, askAgain }: MachineChanges): Handlers {
   const { registry } = networking;
   /** Changes one adapter of a machine. */
   const change = (id: string, adapter: number, changed: (before: AdapterConfig, config: MachineConfig) => AdapterConfig, trial?: Trial): Promise<MachineInfo> => {
@@ -43,7 +46,14 @@ export function networkCalls(networking: Networking, { set, nextMac, isLive }: M
       return networking.list();
     },
     "network.create": async ({ spec }) => networking.describe(await registry.create(spec)),
-    "network.set": async ({ network, patch }) => networking.describe(await registry.set(network, patch)),
+    "network.set": async ({ network, patch }) => {
+      await registry.refresh();
+      const before = registry.find(network)?.subnet;
+      const after = await registry.set(network, patch);
+      // Guests go on with addresses that lead nowhere now, until their leases are over.
+      if (after.subnet !== before && after.dhcp.enabled) await Promise.all([...cablesTo(networking, after.name)].map(([id, adapters]) => askAgain(id, adapters)));
+      return networking.describe(after);
+    },
     "network.delete": async ({ network }) => {
       await registry.delete(network, [...new Set(networking.attached({ name: network }).map(({ machine }) => machine.name))]);
       return {};
@@ -92,6 +102,16 @@ export function networkCalls(networking: Networking, { set, nextMac, isLive }: M
         return { ...before, forwards: rest };
       }),
   };
+}
+
+/** The adapters of live machines with a cable to a network, by machine. */
+function cablesTo(networking: Networking, name: string): Map<string, number[]> {
+  const cables = new Map<string, number[]>();
+  for (const { machine, adapter } of networking.attached({ name })) {
+    if (!isLiveState(machine.state) || machine.config?.adapters[adapter]?.plugged !== true) continue;
+    cables.set(machine.id, [...(cables.get(machine.id) ?? []), adapter]);
+  }
+  return cables;
 }
 
 function requireAdapter({ adapters, name }: MachineConfig, adapter: number): AdapterConfig {

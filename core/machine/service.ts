@@ -16,7 +16,7 @@ import { adapterSlots } from "../engine/engine";
 import { Steps } from "../storage/steps";
 import { doctorChecks } from "../engine/qemuHost";
 import { v86Info } from "../engine/v86Argv";
-import { changeMachine, copiesImages, makeAddedDisks, requireChange } from "./change";
+import { changeMachine, copiesImages, makeAddedDisks, pullCables, requireChange } from "./change";
 import { checkPatch, checkSpec, checkStart, firstError, type CheckContext } from "./checks";
 import { planMachine, type DiskChange } from "./creation";
 import { runDoctor } from "./doctor";
@@ -98,7 +98,7 @@ export class Service {
       changed: (id, tree) => this.eventEmitter.fire({ type: "snapshots", id, tree }),
     });
     this.surroundings = this.makeSurroundings();
-    this.handlers = { ...this.ownHandlers, ...snapshotCalls(this.snapshots), ...networkCalls(this.networking, { set: (id, patchOf, trial) => this.set(id, patchOf, trial), nextMac: (id, config) => this.nextMac(id, config), isLive: (id) => this.machine(id).isLive }) };
+    this.handlers = { ...this.ownHandlers, ...snapshotCalls(this.snapshots), ...networkCalls(this.networking, { set: (id, patchOf, trial) => this.set(id, patchOf, trial), nextMac: (id, config) => this.nextMac(id, config), isLive: (id) => this.machine(id).isLive, askAgain: (id, adapters) => this.askAgain(id, adapters) }) };
   }
 
   /** Reads the home and takes over the machines that live. */
@@ -409,6 +409,17 @@ export class Service {
     });
     if (job) await this.jobs.finish(job.id);
     return machine.info();
+  }
+
+  /** Has a guest ask for the addresses of these adapters again, by their cables. */
+  private async askAgain(id: string, adapters: readonly number[]): Promise<void> {
+    const machine = this.machines.get(id);
+    if (!machine) return;
+    try {
+      await machine.inTurn("setLink", () => pullCables(machine, adapters, () => this.networking.update()));
+    } catch (error) {
+      machine.log.event(`its guest keeps its addresses until it renews them, since its cables could not be pulled: ${toErrorData(error).message}`);
+    }
   }
 
   /** The address for the adapter that a machine gets next: the one of the card that waits for it, or a new one. */

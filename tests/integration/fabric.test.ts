@@ -59,12 +59,15 @@ describe("a starter guest behind NAT", () => {
     expect((await test.get(machine.id)).network?.[0]).toMatchObject({ connected: true, address: "10.0.2.15" });
   });
 
-  it("is on another network at once when its cable is led there, and back", async () => {
+  it("is on another network at once when its cable is led there, has an address of its new subnet at once, and is led back", async () => {
     await test.host.call("network.create", { spec: { name: "lab", mode: "nat-network", subnet: "10.77.0.0/24" } });
     await test.host.call("adapter.attach", { id: machine.id, adapter: 0, attachment: { mode: "nat-network", network: "lab" } });
     await test.until(machine.id, ({ network, guest }) => network?.[0]?.address?.startsWith("10.77.0.") === true && guest.addresses.some(({ address }) => address.startsWith("10.77.0.")));
     const [lease] = await test.host.call("network.leases", { of: { network: "lab" } });
     expect(lease).toMatchObject({ machine: { id: machine.id, adapter: 0 } });
+    await test.host.call("network.set", { network: "lab", patch: { subnet: "10.78.0.0/24" } });
+    await test.until(machine.id, ({ network, guest }) => network?.[0]?.address?.startsWith("10.78.0.") === true && guest.addresses.some(({ address }) => address.startsWith("10.78.0.")) && !guest.addresses.some(({ address }) => address.startsWith("10.77.0.")));
+    expect(await test.shell(machine.id, "ping -c 1 -W 5 10.78.0.1")).toContain("1 packets received");
     await expect(test.host.call("network.delete", { network: "lab" })).rejects.toMatchObject({ code: "illegal-state" });
     await test.host.call("adapter.attach", { id: machine.id, adapter: 0, attachment: { mode: "nat" } });
     await test.until(machine.id, ({ guest }) => guest.addresses.some(({ address }) => address === "10.0.2.15"));

@@ -49,7 +49,7 @@ export function EditNetwork({ config, onClose }: { config: NetworkConfig; onClos
       }
     >
       <div className="edit-network">
-        <p className="dim">It changes at once, also under machines that run. With another subnet, a guest takes a new address when it next renews its own, or when its cable is pulled and plugged in again.</p>
+        <p className="dim">It changes at once, also under machines that run. With another subnet, their cables are pulled for a moment, so that guests take new addresses; a paused guest does when it next renews its own.</p>
         <Field label="Subnet" findings={findingsOf("subnet", faults.subnet)}>{text("subnet", "none")}</Field>
         {tick("dhcp", "Give machines their addresses (DHCP)")}
         {draft.dhcp && (
