@@ -26,9 +26,11 @@ describe("a power cut after every write of many workloads", () => {
     for (let seed = 0; seed < seeds; seed++) {
       let backing: BlockDevice | null = null;
       if (seed % 2 === 1) {
-        const { image } = await newImage({ size: size - 8192, cluster: 1024 });
-        await image.write(0, pattern(0, size - 8192, seed));
-        backing = image;
+        const below = await newImage({ size: size - 8192, cluster: 1024 });
+        await below.image.write(0, pattern(0, size - 8192, seed));
+        await below.image.flush();
+        await writeFile(join(folder.path, "below"), below.file.content());
+        backing = below.image;
       }
       const { file, image } = await newImage({ size, ...options, ...(backing ? { backing: { file: "below", format: "qcow2" } } : {}) }, backing);
       const model = await readAll(image);

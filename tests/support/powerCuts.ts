@@ -60,11 +60,17 @@ export async function cutPower({ seed, start, model, backing, operations, fill, 
   const image = await openQcow2(file, { name: "cut.qcow2", backing, ...(seed % 2 === 0 ? {} : { cacheBytes: 1 }) });
   let expected = Expected.of(model);
   let writes = 0;
+  let visited = Promise.resolve();
   file.afterWrite = async () => {
     writes++;
     // Captured at once: other operations go on while these are looked at.
     const cuts = contents(file, losses, subsets).map(({ lost, content }): Cut => ({ where: `seed ${seed}, write ${writes}, ${lost}`, content, expected }));
-    for (const cut of cuts) await visit(cut);
+    // One after the other, also where writes were side by side.
+    const visits = visited.then(async () => {
+      for (const cut of cuts) await visit(cut);
+    });
+    visited = visits;
+    await visits;
   };
   const cluster = 2 ** image.header.clusterBits;
   const change = async (mark: number): Promise<void> => {
