@@ -12,7 +12,7 @@ export function openHostPorts({ reactor }: Pick<Io, "reactor">, runDir: string, 
     log,
     ...(reactor instanceof EpollReactor ? { watcher: watcherOf(reactor) } : {}),
     scope: runDir,
-    program: { node: process.execPath, env: process.versions["electron"] === undefined ? {} : { ELECTRON_RUN_AS_NODE: "1" }, script: join(dirname(__filename), "netHelper.cjs") },
+    program: { node: process.execPath, env: asNode(process.env), script: join(dirname(__filename), "netHelper.cjs") },
   });
   return {
     async hostOnly(spec, changed) {
@@ -28,6 +28,14 @@ export function openHostPorts({ reactor }: Pick<Io, "reactor">, runDir: string, 
     askAgain: () => links.forgetRefusal(),
     dispose: () => links.dispose(),
   };
+}
+
+/**
+ * What makes this executable run JavaScript once more. It is what made it do so here: the versions, which tell Electron
+ * from Node elsewhere, do not name Electron in a worker thread (seen in 25).
+ */
+function asNode({ ELECTRON_RUN_AS_NODE: given }: NodeJS.ProcessEnv): Readonly<Record<string, string>> {
+  return given === undefined ? {} : { ELECTRON_RUN_AS_NODE: given };
 }
 
 /** The fast loop watches these descriptors itself. An error is heard of by reading. */

@@ -27,9 +27,12 @@ export class FabricUnderTest {
     process.stderr?.on("data", (text: Buffer) => (this.output += text.toString()));
   }
 
-  /** @param prelude what a shell does before it becomes the fabric, such as setting limits */
-  static async start(folder: string, prelude = ":"): Promise<FabricUnderTest> {
-    const command = [process.execPath, bundle, "--run-dir", folder, "--leases", join(folder, "leases.json"), "--build", "test"];
+  /**
+   * @param prelude what a shell does before it becomes the fabric, such as setting limits
+   * @param runtime the words that start a program as Node
+   */
+  static async start(folder: string, prelude = ":", runtime: readonly string[] = [process.execPath]): Promise<FabricUnderTest> {
+    const command = [...runtime, bundle, "--run-dir", folder, "--leases", join(folder, "leases.json"), "--build", "test"];
     const child = spawn("/bin/sh", ["-c", `${prelude}; exec "$@"`, "sh", ...command], { stdio: ["ignore", "pipe", "pipe"] });
     for (;;) {
       if (child.exitCode !== null) throw new Error(`the fabric ended with ${child.exitCode}`);
