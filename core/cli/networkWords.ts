@@ -103,13 +103,23 @@ export function dhcpFrom(before: DhcpConfig | undefined, options: DhcpOptions): 
   const [first, last, ...rest] = range?.split("-") ?? [];
   if (range !== undefined && (!first || !last || rest.length > 0)) throw new UsageError(`--dhcp-range: "${range}" is no range. Write it like 10.9.0.100-10.9.0.200.`);
   const enabled = noDhcp ? false : dhcp || range !== undefined || (reserve ?? []).length > 0 || (before?.enabled ?? false);
-  return { reservations: before?.reservations ?? [], ...(before?.range ? { range: before.range } : {}), enabled, ...(first && last ? { range: { first, last } } : {}), ...(reserve ? { reservations: reserve.filter((text) => text !== "").map(reservation) } : {}) };
+  return { reservations: before?.reservations ?? [], ...(before?.range ? { range: before.range } : {}), enabled, ...(first && last ? { range: { first, last } } : {}), ...(reserve ? { reservations: reserved(before?.reservations ?? [], reserve) } : {}) };
 }
 
-function reservation(text: string): { mac: string; address: string } {
-  const [mac, address, ...rest] = text.split("=");
-  if (!mac || !address || rest.length > 0) throw new UsageError(`--reserve: "${text}" is no reservation. Write it as MAC=ADDRESS.`);
-  return { mac: mac.toLowerCase(), address };
+/** Adapters that are not named keep their addresses; what is said last of one counts. */
+function reserved(before: DhcpConfig["reservations"], said: readonly string[]): DhcpConfig["reservations"] {
+  const addresses = new Map(before.map(({ mac, address }) => [mac, address]));
+  for (const text of said) {
+    if (text === "") {
+      addresses.clear();
+      continue;
+    }
+    const [mac, address, ...rest] = text.split("=");
+    if (!mac || address === undefined || rest.length > 0) throw new UsageError(`--reserve: "${text}" is no reservation. Write it as MAC=ADDRESS.`);
+    if (address === "") addresses.delete(mac.toLowerCase());
+    else addresses.set(mac.toLowerCase(), address);
+  }
+  return [...addresses].map(([mac, address]) => ({ mac, address }));
 }
 
 export function dhcpWords({ dhcp, subnet }: NetworkConfig): string {

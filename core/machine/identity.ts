@@ -3,9 +3,10 @@ import { access, mkdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { MachineConfig } from "../contract/model";
 import { hostKeyAlias, knownHostsFile } from "../contract/sshRoute";
-import { topLayer } from "../engine/engine";
+import { layerFile } from "../engine/engine";
 import { isMissing } from "../storage/fileErrors";
 import { writeFileAtomically } from "../storage/atomicFile";
+import { isUnwritten } from "./overlay";
 import { authorizedKeysLine, dropbearHostKey, generateEd25519, knownHostsLine, openSshPrivateKey, parseDropbearHostKey, type Ed25519Key } from "./sshKeys";
 
 /**
@@ -70,14 +71,17 @@ export async function guestIdentity(config: MachineConfig, folder: string, autho
   };
 }
 
-/** Whether the first disk is a raw image without any content: a file of zeroes that the host's file system never had to store. */
+/**
+ * Whether nothing was ever written to the first disk: a raw image of zeroes that the host's file system never had to store,
+ * and nothing in the layers above it, which snapshots made.
+ */
 async function isBlank(config: MachineConfig, folder: string): Promise<boolean> {
-  const [disk] = config.disks;
-  if (disk?.layers.length !== 1) return false;
-  const { file, format } = topLayer(disk, folder);
-  if (format !== "raw") return false;
+  const [base, ...above] = config.disks[0]?.layers ?? [];
+  if (base?.format !== "raw" || above.some(({ format }) => format !== "qcow2")) return false;
   try {
-    return (await stat(file)).blocks === 0;
+    if ((await stat(layerFile(base, folder))).blocks !== 0) return false;
+    for (const layer of above) if (!(await isUnwritten(layerFile(layer, folder)))) return false;
+    return true;
   } catch (error) {
     // The machine process has said so, or will: it opens the disk.
     if (isMissing(error)) return false;

@@ -13,7 +13,7 @@ const dhcpOptions = {
   dhcp: { type: "boolean", help: "Give out addresses." },
   "no-dhcp": { type: "boolean", help: "Give out none." },
   "dhcp-range": { type: "string", value: "FIRST-LAST", help: "The addresses given out." },
-  reserve: { type: "string", multiple: true, value: "MAC=ADDRESS", help: "An address that only this adapter gets." },
+  reserve: { type: "string", multiple: true, value: "MAC=ADDRESS", help: "An address that only this adapter gets, beside those of others; MAC= takes its one away, and an empty word all." },
 } as const satisfies Record<string, OptionSpec>;
 
 const natOptions = {
@@ -272,7 +272,7 @@ async function findNetwork(host: HostConnection, said: string): Promise<NetworkI
 }
 
 function slotFrom(text: string): number {
-  if (!/^[0-3]$/.test(text)) throw new UsageError(`"${text}" is no adapter. They are numbered 0 to 3.`);
+  if (!/^[0-3]$/.test(text)) throw new UsageError(`"${text}" is no adapter. They are numbered from 0, and 3 is the last there may be: terrarium adapter list NAME`);
   return Number(text);
 }
 

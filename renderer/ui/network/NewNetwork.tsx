@@ -18,6 +18,7 @@ export interface NetworkMaker {
 /** Makes a named network in place. */
 export function NewNetwork({ mode, taken, maker, onMade, onCancel }: { mode: NamedNetworkMode; taken: readonly string[]; maker: NetworkMaker; onMade(network: NetworkInfo): void; onCancel?: (() => void) | undefined }) {
   const [draft, setDraft] = useState<NetworkDraft>(() => newNetworkDraft(mode, taken));
+  const [free, setFree] = useState<string>();
   const [making, setMaking] = useState(false);
   const [failure, setFailure] = useState<{ message: string; remedy?: string | undefined }>();
   const change = (part: Partial<NetworkDraft>): void => setDraft((before) => ({ ...before, ...part }));
@@ -26,7 +27,11 @@ export function NewNetwork({ mode, taken, maker, onMade, onCancel }: { mode: Nam
     let wanted = true;
     // Only a suggestion: without it one is chosen when the network is made.
     maker.freeSubnet().then(
-      (subnet) => wanted && setDraft((before) => (before.subnet === "" ? { ...before, subnet } : before)),
+      (subnet) => {
+        if (!wanted) return;
+        setFree(subnet);
+        setDraft((before) => (before.subnet === "" ? { ...before, subnet } : before));
+      },
       (error: unknown) => console.debug("no subnet is suggested:", error),
     );
     return () => {
@@ -61,7 +66,7 @@ export function NewNetwork({ mode, taken, maker, onMade, onCancel }: { mode: Nam
         <Field label="Name" findings={findingsOf("name", faults.name)}>
           <input className="input" value={draft.name} maxLength={32} spellCheck={false} autoComplete="off" onChange={(event) => change({ name: event.target.value })} />
         </Field>
-        <Field label="Subnet" hint={mode === "internal" ? "May be left empty, without DHCP." : "Free on this computer."} findings={findingsOf("subnet", faults.subnet)}>
+        <Field label="Subnet" hint={mode === "internal" ? "May be left empty, without DHCP." : draft.subnet !== "" && draft.subnet === free && "Free on this computer."} findings={findingsOf("subnet", faults.subnet)}>
           <input className="input mono" value={draft.subnet} spellCheck={false} autoComplete="off" placeholder={mode === "internal" ? "none" : "chosen for you"} onChange={(event) => change({ subnet: event.target.value })} />
         </Field>
       </div>

@@ -42,6 +42,10 @@ describe("settings of networks on the command line", () => {
     expect(dhcpFrom(before, {})).toBeUndefined();
     expect(dhcpFrom(before, { "no-dhcp": true })).toEqual({ ...before, enabled: false });
     expect(dhcpFrom(before, { reserve: [""] })).toEqual({ ...before, reservations: [] });
+    const two = dhcpFrom(before, { reserve: ["52:54:00:aa:00:07=10.9.0.7"] })!;
+    expect(two.reservations).toEqual([...before.reservations, { mac: "52:54:00:aa:00:07", address: "10.9.0.7" }]);
+    expect(dhcpFrom(two, { reserve: ["52:54:00:AA:00:07=10.9.0.8"] })?.reservations).toEqual([...before.reservations, { mac: "52:54:00:aa:00:07", address: "10.9.0.8" }]);
+    expect(dhcpFrom(two, { reserve: ["52:54:00:AA:00:07="] })?.reservations).toEqual(before.reservations);
     expect(dhcpFrom(undefined, { "dhcp-range": "10.9.0.1-10.9.0.3", reserve: ["52:54:00:AA:00:01=10.9.0.2"] })).toEqual({ enabled: true, range: { first: "10.9.0.1", last: "10.9.0.3" }, reservations: [{ mac: "52:54:00:aa:00:01", address: "10.9.0.2" }] });
     for (const wrong of [{ dhcp: true, "no-dhcp": true }, { "dhcp-range": "x" }, { reserve: ["y"] }]) expect(() => dhcpFrom(undefined, wrong)).toThrow(UsageError);
     expect(natFrom(undefined, undefined, undefined)).toBeUndefined();

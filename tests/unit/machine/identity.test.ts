@@ -4,6 +4,10 @@ import { open, readFile, stat, truncate, unlink, writeFile } from "node:fs/promi
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { createOverlay } from "../../../core/machine/overlay";
+import { openImageFile } from "../../../core/storage/file";
+import { openQcow2 } from "../../../core/storage/qcow2";
+import { Steps } from "../../../core/storage/steps";
 import { guestIdentity, homeKey, hostnameFor, machineIdFor } from "../../../core/machine/identity";
 import { authorizedKeysLine, dropbearHostKey, fingerprint, generateEd25519, openSshPrivateKey, parseDropbearHostKey } from "../../../core/machine/sshKeys";
 import { makeConfig } from "../../support/machineConfig";
@@ -66,13 +70,27 @@ describe("a guest's identity", () => {
     await writeFile(file, "");
     await truncate(file, 1 << 20);
     expect(await isBlank()).toBe(true);
+    const layered = makeConfig({ disks: [{ id: "disk0", sizeBytes: 1 << 20, layers: [{ file: "disk.raw", format: "raw" }, { file: "top.qcow2", format: "qcow2" }] }] });
+    const isLayeredBlank = async () => (await guestIdentity(layered, folder.path, [])).blankDisk;
+    expect(await isLayeredBlank()).toBe(false);
+    const top = join(folder.path, "top.qcow2");
+    await createOverlay(top, 1 << 20, { file: "disk.raw", format: "raw" }, new Steps());
+    expect(await isLayeredBlank()).toBe(true);
     const handle = await open(file, "r+");
     await handle.write("x", 500_000);
     await handle.sync();
     await handle.close();
     expect(await isBlank()).toBe(false);
-    const layered = makeConfig({ disks: [{ id: "disk0", sizeBytes: 1 << 20, layers: [{ file: "disk.raw", format: "raw" }, { file: "top.qcow2", format: "qcow2" }] }] });
-    expect((await guestIdentity(layered, folder.path, [])).blankDisk).toBe(false);
+    expect(await isLayeredBlank()).toBe(false);
+    await truncate(file, 0);
+    await truncate(file, 1 << 20);
+    expect(await isLayeredBlank()).toBe(true);
+    const opened = await openImageFile(top, { readOnly: false });
+    if (!opened.ok) throw new Error(opened.error);
+    const image = await openQcow2(opened.value, { name: "top.qcow2", backing: null });
+    await image.write(4096, new Uint8Array(512).fill(1));
+    await image.close();
+    expect(await isLayeredBlank()).toBe(false);
   });
 
   it("differs in everything from that of a copy, which has another id", async () => {
