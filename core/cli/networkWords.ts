@@ -1,4 +1,4 @@
-import type { Attachment, DhcpConfig, NatSettings, NetworkConfig, PortForward, RateLimit } from "../contract/network";
+import type { AdapterConfig, AdapterStatus, Attachment, DhcpConfig, NatSettings, NetworkConfig, PortForward, RateLimit } from "../contract/network";
 import { oneOf } from "./spec";
 import { UsageError } from "./verb";
 
@@ -125,4 +125,11 @@ function reserved(before: DhcpConfig["reservations"], said: readonly string[]): 
 export function dhcpWords({ dhcp, subnet }: NetworkConfig): string {
   if (subnet === undefined || !dhcp.enabled) return "off";
   return dhcp.range ? `${dhcp.range.first} to ${dhcp.range.last}` : "on";
+}
+
+/** How an adapter is doing, in a word; `status` only of a machine that runs. */
+export function stateWord({ plugged, attachment }: AdapterConfig, status: AdapterStatus | undefined): string {
+  if (attachment.mode === "none" || !plugged) return "unplugged";
+  if (status === undefined) return "plugged";
+  return status.problem ? "leads nowhere" : status.connected ? "connected" : "not connected";
 }

@@ -4,7 +4,7 @@ import type { MachineInfo } from "../../contract/model";
 import { procedures } from "../../contract/procedures";
 import type { HostConnection } from "../../server/client";
 import { findMachine } from "../machines";
-import { attachmentWords, dhcpFrom, dhcpWords, doorFrom, forwardFrom, forwardWords, natFrom, ratesFrom, rateWords } from "../networkWords";
+import { attachmentWords, dhcpFrom, dhcpWords, doorFrom, forwardFrom, forwardWords, natFrom, ratesFrom, rateWords, stateWord } from "../networkWords";
 import { attachmentFrom, count, oneOf } from "../spec";
 import { facts, operand, table, time } from "../table";
 import { UsageError, verb, type OptionSpec, type Verb } from "../verb";
@@ -320,11 +320,6 @@ function adapterTable({ config, network }: MachineInfo): string {
   const adapters = config?.adapters ?? [];
   if (adapters.length === 0) return "The machine has no adapters.";
   return table(["N", "MAC", "NETWORK", "STATE", "ADDRESS", ""], adapters.map((adapter, index) => [String(index), adapter.mac, attachmentWords(adapter.attachment), stateWord(adapter, network?.[index]), network?.[index]?.address ?? "", remarks(adapter, network?.[index])]));
-}
-
-function stateWord({ plugged, attachment }: AdapterConfig, status: NonNullable<MachineInfo["network"]>[number] | undefined): string {
-  if (attachment.mode === "none" || !plugged) return "unplugged";
-  return status === undefined ? "plugged" : status.connected ? "connected" : "not connected";
 }
 
 function remarks({ rate, macPolicy, nat }: AdapterConfig, status: NonNullable<MachineInfo["network"]>[number] | undefined): string {

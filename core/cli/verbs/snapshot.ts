@@ -17,6 +17,7 @@ export const snapshotVerbs: readonly Verb[] = [
     operands: "NAME SNAPSHOT",
     count: [2, 2],
     doc: procedures["snapshot.take"].doc,
+    more: ["Machines on QEMU have snapshots; those on the built-in emulator have none yet."],
     options: { description: { type: "string", value: "TEXT", help: "What it is for." } },
     async run(context, [name, called], { description }) {
       const host = await context.connect();

@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { PortForward } from "../../../core/contract/network";
-import { dhcpFrom, doorFrom, forwardFrom, forwardWords, natFrom, ratesFrom, rateWords } from "../../../core/cli/networkWords";
+import { dhcpFrom, doorFrom, forwardFrom, forwardWords, natFrom, ratesFrom, rateWords, stateWord } from "../../../core/cli/networkWords";
 import { verbs } from "../../../core/cli/run";
 import { readCommand } from "../../../core/cli/usage";
 import { UsageError } from "../../../core/cli/verb";
+import { makeConfig } from "../../support/machineConfig";
 
 const ssh = { protocol: "tcp", hostAddress: "127.0.0.1", hostPort: 2222, guestPort: 22 };
 
@@ -75,5 +76,20 @@ describe("the verbs of the network", () => {
     ["forward remove web tcp:2222", "forward remove"],
   ])("terrarium %s is understood", (line, name) => {
     expect(readCommand(verbs, line.split(" "))?.verb.name).toBe(name);
+  });
+});
+
+describe("how an adapter is doing", () => {
+  const [adapter] = makeConfig().adapters;
+  const lan = { ...adapter!, plugged: true, attachment: { mode: "internal" as const, network: "lan" } };
+  const status = { adapter: 0, connected: true, forwards: [] };
+
+  it("is said in a word, and never that it is connected where its network does not work", () => {
+    expect(stateWord({ ...lan, plugged: false }, status)).toBe("unplugged");
+    expect(stateWord({ ...lan, attachment: { mode: "none" } }, status)).toBe("unplugged");
+    expect(stateWord(lan, undefined)).toBe("plugged");
+    expect(stateWord(lan, status)).toBe("connected");
+    expect(stateWord(lan, { ...status, connected: false })).toBe("not connected");
+    expect(stateWord(lan, { ...status, problem: { code: "not-found", message: "This computer has no card lan0." } })).toBe("leads nowhere");
   });
 });
