@@ -22,7 +22,7 @@ import { makeConfig } from "./machineConfig";
 
 export const machineId = "0123abcd-1111-4111-8111-1122334455ff";
 const diskBytes = 256 * 1024;
-const engine = { id: "qemu", info: { id: "qemu", label: "QEMU", available: true, capabilities: { snapshots: "live" } } };
+const engine = { id: "qemu", live: {}, info: { id: "qemu", label: "QEMU", available: true, capabilities: { snapshots: "live" } } };
 
 export class SnapshotWorld {
   readonly jobs = new Jobs(systemClock());
@@ -204,6 +204,7 @@ function stillMachine(registry: Registry): Machine {
     },
     inTurn: async <T>(_: unknown, work: () => Promise<T>) => work(),
     require: () => undefined,
+    info: () => ({}),
     engineOf: () => engine,
     stateFacts: () => ({ engine, facts: {} }),
     reconsider: async () => undefined,
