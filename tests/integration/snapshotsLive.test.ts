@@ -151,3 +151,35 @@ describe("a snapshot of a program that counts, in memory and on its disk", () =>
     expect(await onDisk()).toBeGreaterThanOrEqual(frozen);
   });
 });
+
+describe("snapshots of a whole system that runs", () => {
+  let on: SnapshotHost;
+  beforeAll(async () => {
+    on = await SnapshotHost.open("system");
+    await on.boot();
+  });
+  afterAll(() => on.test.dispose());
+
+  it("bring back its disk and its programs, which go on where they were, with the right time", async () => {
+    await on.test.shell(on.id, "(while :; do echo x >> /tmp/count; usleep 100000; done) >/dev/null 2>&1 &");
+    const a = await on.write("a");
+    await on.take("one");
+    const b = await on.write("b");
+    const count = Number(await on.test.shell(on.id, "wc -l < /tmp/count"));
+    await on.take("two");
+    expect(await on.restore("one")).toMatchObject({ state: "running" });
+    await on.test.untilAnswering(on.id);
+    expect(Number(await on.test.shell(on.id, "wc -l < /tmp/count"))).toBeGreaterThan(0);
+    expect([await on.hash("a"), await on.hash("b")]).toEqual([a, "gone"]);
+    await on.test.shell(on.id, `while [ $(wc -l < /tmp/count) -le ${count} ]; do usleep 50000; done`);
+    const now = Number(await on.test.shell(on.id, "while [ $(date +%s) -lt 1000000 ]; do usleep 50000; done; date +%s"));
+    expect(Math.abs(now - Date.now() / 1000)).toBeLessThan(60);
+    await on.take("branch");
+    expect(await on.restore("two")).toMatchObject({ state: "running" });
+    await on.test.untilAnswering(on.id);
+    expect([await on.hash("a"), await on.hash("b")]).toEqual([a, b]);
+    expect((await on.tree()).snapshots.map(({ name, parent }) => [name, parent])).toEqual([["one", null], ["two", (await on.named("one")).id], ["branch", (await on.named("one")).id]]);
+    await on.test.host.call("machine.powerOff", { id: on.id });
+    expect((await on.layers()).length).toBeGreaterThan(3);
+  });
+});
