@@ -74,6 +74,9 @@ export class HostStore {
       case "networks":
         this.networks.set(event.networks);
         break;
+      case "snapshots":
+        // No screen shows them yet: nobody here keeps trees.
+        break;
       case "notice":
         this.notices.set([event.notice, ...this.notices.get().filter((notice) => notice.id !== event.notice.id)].slice(0, keptNotices));
         break;
